@@ -1,0 +1,50 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"latchkey/internal/store"
+	"latchkey/internal/token"
+)
+
+// checkCommand looks at everything that a start needs, changes nothing, and reports all that is wrong.
+func checkCommand(env environment) *cobra.Command {
+	return &cobra.Command{Use: "check", Short: "Check settings, database, schema and keys, and change nothing", Args: noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			settings, err := env.loadConfig()
+			if err != nil {
+				return err
+			}
+			c.Println("settings  ok")
+			var faults []error
+			report := func(what string, err error) {
+				if err != nil {
+					faults = append(faults, fmt.Errorf("%s: %w", what, err))
+					return
+				}
+				c.Printf("%-8s  ok\n", what)
+			}
+			keys, err := token.LoadKeys(settings.KeysDir)
+			if err == nil {
+				_, err = token.NewIssuer(keys, settings.Issuer, settings.Audience, nil)
+			} else if errors.Is(err, token.ErrNoKeys) {
+				err = fmt.Errorf("%w: `latchkey serve` makes one in development, `latchkey keys rotate` everywhere", err)
+			}
+			report("keys", err)
+			report("database", checkDatabase(c, string(settings.DatabaseURL)))
+			return errors.Join(faults...)
+		}}
+}
+
+func checkDatabase(c *cobra.Command, url string) error {
+	st, err := store.OpenExisting(url)
+	if err != nil {
+		return err
+	}
+	defer func(closer io.Closer) { _ = closer.Close() }(st)
+	return requireSchema(c.Context(), st)
+}

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"latchkey/internal/config"
+	"latchkey/internal/httpapi"
+)
+
+// The limits of a connection. Clients that send or read slower than this are cut off.
+const (
+	readHeaderTimeout = 5 * time.Second
+	readTimeout       = 10 * time.Second
+	writeTimeout      = 30 * time.Second
+	idleTimeout       = 60 * time.Second
+	maxHeaderBytes    = 16 << 10
+)
+
+// drainTime is how long requests under way may take to finish after a signal to stop.
+const drainTime = 25 * time.Second
+
+func serveCommand(env environment) *cobra.Command {
+	return &cobra.Command{
+		Use: "serve", Short: "Serve the API (the default)", Args: noArguments,
+		RunE: func(c *cobra.Command, _ []string) error { return serve(c.Context(), env) },
+	}
+}
+
+// serve runs the server until SIGTERM or SIGINT, and then until requests under way have finished. A second signal ends
+// the process at once.
+func serve(ctx context.Context, env environment) error {
+	c, err := env.loadConfig()
+	if err != nil {
+		return err
+	}
+	s, err := openServices(c, env.stderr)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.store.Close() }()
+	if err := prepareSchema(ctx, s); err != nil {
+		return err
+	}
+	jwks, err := s.keys.JWKS()
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	public, err := listen(ctx, c.Addr)
+	if err != nil {
+		return err
+	}
+	draining := make(chan struct{})
+	servers := []*http.Server{newServer(httpapi.New(httpapi.Dependencies{
+		Config: c, Store: s.store, Accounts: s.accounts, Sessions: s.sessions, Audit: s.audit, Logger: s.logger,
+		JWKS: jwks, Draining: draining, Now: time.Now,
+	}), s.logger)}
+	failed := make(chan error, 2)
+	go func() { failed <- servers[0].Serve(public) }()
+	if c.OpsAddr != "" {
+		ops, err := listen(ctx, c.OpsAddr)
+		if err != nil {
+			return err
+		}
+		servers = append(servers, newServer(httpapi.Operations(s.registry), s.logger))
+		servers[1].WriteTimeout = 0 // a profile takes as long as it was asked to
+		go func() { failed <- servers[1].Serve(ops) }()
+	}
+	s.announce(ctx, public.Addr(), env.stderr)
+
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve: %w", err)
+	case <-ctx.Done():
+	}
+	stop() // a second signal is not caught any more: it ends the process
+	close(draining)
+	s.logger.Info("stopping", "requests_may_take", drainTime)
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+	defer cancel()
+	var faults []error
+	for _, server := range servers {
+		faults = append(faults, server.Shutdown(drain))
+	}
+	if err := errors.Join(faults...); err != nil {
+		return fmt.Errorf("requests were still under way after %s: %w", drainTime, err)
+	}
+	s.logger.Info("stopped")
+	return nil
+}
+
+// prepareSchema brings the schema up to date where the settings say so, and otherwise demands it to be. A database that
+// is away is waited for: readyz says 503 until it is back.
+func prepareSchema(ctx context.Context, s *services) error {
+	if !s.config.AutoMigrate {
+		return requireSchema(ctx, s.store)
+	}
+	applied, err := s.store.Migrate(ctx)
+	for _, m := range applied {
+		s.logger.Info("migration applied", "version", m.Version, "name", m.Name)
+	}
+	return err
+}
+
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "tcp", address)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("%s is in use: stop the other program, or set LATCHKEY_ADDR (or LATCHKEY_OPS_ADDR) to another address", address)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	return listener, nil
+}
+
+func newServer(h http.Handler, logger *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug), // what strangers' connections do wrong
+	}
+}
+
+// announce tells the log, and in development the person at the terminal, where everything is.
+func (s *services) announce(ctx context.Context, address net.Addr, stderr io.Writer) {
+	s.logger.Info("listening", "address", address.String(), "public_url", s.config.PublicURL.String(), "database", s.store.Description())
+	if s.config.Production {
+		return
+	}
+	base := "http://" + address.String()
+	if s.config.Addr == config.DefaultAddr {
+		base = s.config.PublicURL.String()
+	}
+	lines := []string{
+		"",
+		"  Latchkey, in development, listens on " + base,
+	}
+	if s.config.Swagger {
+		lines = append(lines, "  Swagger UI:  "+base+"/swagger/")
+	}
+	lines = append(lines,
+		"  Data:        "+s.store.Description(),
+		"  Keys:        "+s.config.KeysDir)
+	if users, err := s.accounts.List(ctx, "", 1); err == nil && len(users) == 0 {
+		lines = append(lines, "", "  There are no users yet. In another terminal, make an admin:",
+			"    "+os.Args[0]+" user create NAME --role admin")
+	}
+	_, _ = fmt.Fprintln(stderr, strings.Join(append(lines, ""), "\n"))
+}

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"latchkey/internal/account"
+	"latchkey/internal/audit"
+	"latchkey/internal/config"
+	"latchkey/internal/password"
+	"latchkey/internal/session"
+	"latchkey/internal/store"
+	"latchkey/internal/token"
+)
+
+// refreshSecretFile is the secret that development makes, beside the signing keys.
+const refreshSecretFile = "refresh.secret"
+
+// services are the parts of the program, put together by the settings.
+type services struct {
+	config   *config.Config
+	logger   *slog.Logger
+	registry *prometheus.Registry
+	store    *store.Store
+	keys     token.Keys
+	audit    *audit.Log
+	sessions *session.Service
+	accounts *account.Service
+}
+
+// openServices puts the parts together and opens the database. Keys and secrets that development may make, it makes.
+func openServices(c *config.Config, logs io.Writer) (*services, error) {
+	s := &services{config: c, logger: newLogger(c, logs), registry: prometheus.NewRegistry()}
+	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	s.audit = audit.New(s.logger, s.registry)
+	var err error
+	if s.keys, err = openKeys(c); err != nil {
+		return nil, err
+	}
+	access, err := token.NewIssuer(s.keys, c.Issuer, c.Audience, time.Now)
+	if err != nil {
+		return nil, err
+	}
+	refresh, err := openRefreshKeys(c)
+	if err != nil {
+		return nil, err
+	}
+	if s.store, err = store.Open(string(c.DatabaseURL)); err != nil {
+		return nil, err
+	}
+	s.sessions = session.NewService(session.Options{
+		Policy:    session.Policy{Grace: c.RefreshGrace, Idle: c.RefreshTokenTTL, Absolute: c.SessionTTL},
+		AccessTTL: c.AccessTokenTTL, RevocationDelay: c.RevocationDelay, MaxPerUser: c.MaxSessions, Now: time.Now,
+	}, s.store, access, refresh, s.audit)
+	s.accounts = account.NewService(s.store, password.NewHasher(c.HashConcurrency), s.sessions, s.audit, time.Now)
+	return s, nil
+}
+
+func newLogger(c *config.Config, w io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: c.LogLevel}
+	if c.LogJSON {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+// openKeys loads the signing keys. In development the first start makes one; in production a folder without any is a
+// mistake, for instance a volume that was not mounted, and a new key would make every other service refuse our tokens.
+func openKeys(c *config.Config) (token.Keys, error) {
+	keys, err := token.LoadKeys(c.KeysDir)
+	if err == nil {
+		return keys, nil
+	}
+	if !errors.Is(err, token.ErrNoKeys) {
+		return nil, err
+	}
+	if c.Production {
+		return nil, fmt.Errorf("%w: mount the folder that LATCHKEY_KEYS_DIR names, or make the first key with `latchkey keys rotate`", err)
+	}
+	key, err := token.NewKey(time.Now())
+	if err != nil {
+		return nil, err
+	}
+	if err := key.Save(c.KeysDir); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, err
+	}
+	return token.LoadKeys(c.KeysDir) // another process may have made one too
+}
+
+func openRefreshKeys(c *config.Config) (*token.RefreshKeys, error) {
+	if len(c.RefreshSecrets) > 0 {
+		secrets := make([][]byte, len(c.RefreshSecrets))
+		for i, secret := range c.RefreshSecrets {
+			secrets[i] = []byte(secret)
+		}
+		return token.NewRefreshKeys(secrets...)
+	}
+	file := filepath.Join(c.KeysDir, refreshSecretFile)
+	fresh := base64.StdEncoding.EncodeToString(token.NewSecret())
+	if err := token.WriteSecret(c.KeysDir, refreshSecretFile, []byte(fresh+"\n")); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, err
+	}
+	text, err := os.ReadFile(file) //nolint:gosec // the operator's own folder, named in the settings
+	if err != nil {
+		return nil, fmt.Errorf("read the refresh secret: %w: make it readable for the user that runs latchkey", err)
+	}
+	secret, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(text)))
+	if err != nil || len(secret) != token.SecretSize {
+		return nil, fmt.Errorf("the refresh secret %s is not 32 bytes in base64: restore it from a backup, or remove it, which ends all sessions", file)
+	}
+	return token.NewRefreshKeys(secret)
+}
+
+// openStore opens the database alone, for commands that need no keys.
+func openStore(env environment) (*store.Store, error) {
+	c, err := env.loadConfig()
+	if err != nil {
+		return nil, err
+	}
+	return store.Open(string(c.DatabaseURL))
+}
+
+// requireSchema explains what to do about a schema that is behind.
+func requireSchema(ctx context.Context, st *store.Store) error {
+	err := st.Ready(ctx)
+	if errors.Is(err, store.ErrSchemaBehind) {
+		return fmt.Errorf("%w: run `latchkey migrate up`", err)
+	}
+	return err
+}

@@ -1,0 +1,62 @@
+package httpapi
+
+import (
+	"net/http"
+	"strings"
+
+	"latchkey/internal/config"
+	"latchkey/internal/session"
+)
+
+var sameSite = map[string]http.SameSite{
+	"strict": http.SameSiteStrictMode,
+	"lax":    http.SameSiteLaxMode,
+	"none":   http.SameSiteNoneMode,
+}
+
+// cookieName has the prefix that makes browsers refuse the cookie unless it is Secure, for this host and for all paths,
+// so that no other host under the same domain can plant one. Over plain http there is no such promise to make.
+func cookieName(c *config.Config) string {
+	if c.SecureCookies() {
+		return "__Host-refresh_token"
+	}
+	return "refresh_token"
+}
+
+func (s *server) cookie(value string, maxAge int) *http.Cookie {
+	return &http.Cookie{
+		Name: cookieName(s.Config), Value: value, Path: "/", MaxAge: maxAge,
+		HttpOnly: true, Secure: s.Config.SecureCookies(), SameSite: sameSite[s.Config.CookieSameSite],
+	}
+}
+
+// setRefreshToken hands the client the token of a grant, if there is one to hand over.
+func (s *server) setRefreshToken(w http.ResponseWriter, g session.Grant) {
+	if g.RefreshToken != "" {
+		http.SetCookie(w, s.cookie(g.RefreshToken, int(g.RefreshExpiresIn.Seconds())))
+	}
+}
+
+func (s *server) clearRefreshToken(w http.ResponseWriter) { http.SetCookie(w, s.cookie("", -1)) }
+
+// refreshToken returns the value of the cookie. One that comes twice is none: another host has planted the second, and
+// which is which cannot be told.
+func (s *server) refreshToken(r *http.Request) string {
+	if sent := r.CookiesNamed(cookieName(s.Config)); len(sent) == 1 {
+		return sent[0].Value
+	}
+	return ""
+}
+
+// bearer returns the access token of the Authorization header, the one place where it counts (RFC 6750, section 2.1).
+func bearer(r *http.Request) (string, error) {
+	sent := r.Header.Values("Authorization")
+	if len(sent) > 1 {
+		return "", malformedError{"The Authorization header was sent twice"}
+	}
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return "", errNoToken
+	}
+	return strings.TrimSpace(token), nil
+}

@@ -1,0 +1,99 @@
+package httpapi
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+
+	"latchkey/internal/config"
+)
+
+// maxBuckets bounds the memory of a limiter, to about 10 MiB, whatever addresses requests come from.
+const maxBuckets = 100_000
+
+// limiter allows each client address so many events in a period, as a token bucket: the whole count at once, then one
+// at a time. An IPv6 client counts by its /64, for it commands all addresses in it.
+type limiter struct {
+	limit config.Limit
+	now   func() time.Time
+
+	mu      sync.Mutex
+	buckets map[netip.Prefix]bucket
+}
+
+type bucket struct {
+	spent float64 // of limit.Count, as of at
+	at    time.Time
+}
+
+func newLimiter(limit config.Limit, now func() time.Time) *limiter {
+	return &limiter{limit: limit, now: now, buckets: make(map[netip.Prefix]bucket)}
+}
+
+// charge counts an event, or returns a limitError that says how long to wait. It is called before the work is done:
+// parallel requests cannot all pass on one look at the count.
+func (l *limiter) charge(address netip.Addr) error {
+	if l.limit.Count == 0 {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	key, now := network(address), l.now()
+	b := l.refill(key, now)
+	if over := b.spent + 1 - float64(l.limit.Count); over > 0 {
+		return limitError{wait: time.Duration(over * float64(l.limit.Per) / float64(l.limit.Count))}
+	}
+	b.spent++
+	if _, known := l.buckets[key]; !known && len(l.buckets) >= maxBuckets {
+		l.evict(now)
+	}
+	l.buckets[key] = b
+	return nil
+}
+
+// refund takes back a charge, for an event that does not count after all.
+func (l *limiter) refund(address netip.Addr) {
+	if l.limit.Count == 0 {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	key := network(address)
+	if b, known := l.buckets[key]; known {
+		b.spent = max(0, b.spent-1)
+		l.buckets[key] = b
+	}
+}
+
+func (l *limiter) refill(key netip.Prefix, now time.Time) bucket {
+	b := l.buckets[key]
+	if elapsed := now.Sub(b.at); elapsed > 0 { // a clock that was set back refills nothing
+		b.spent = max(0, b.spent-float64(elapsed)/float64(l.limit.Per)*float64(l.limit.Count))
+	}
+	b.at = now
+	return b
+}
+
+// evict drops the buckets that are empty again, or, if all are in use, any one.
+func (l *limiter) evict(now time.Time) {
+	for key := range l.buckets {
+		if l.refill(key, now).spent == 0 {
+			delete(l.buckets, key)
+		}
+	}
+	for key := range l.buckets {
+		if len(l.buckets) < maxBuckets {
+			return
+		}
+		delete(l.buckets, key)
+	}
+}
+
+func network(a netip.Addr) netip.Prefix {
+	bits := 32
+	if a = a.Unmap(); a.Is6() {
+		bits = 64
+	}
+	p, _ := a.Prefix(bits) // an invalid address has the zero prefix: all such share one bucket
+	return p
+}

@@ -1,0 +1,195 @@
+package httpapi
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"regexp"
+	"runtime/debug"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
+	"github.com/google/uuid"
+	"github.com/rs/cors"
+
+	"latchkey/internal/audit"
+	"latchkey/internal/session"
+)
+
+// requestDeadline bounds a request, database and all.
+const requestDeadline = 10 * time.Second
+
+type requestIDKey struct{}
+
+// requestID returns the id of the request that a context belongs to.
+func requestID(ctx context.Context) string {
+	id, _ := ctx.Value(requestIDKey{}).(string)
+	return id
+}
+
+var wellFormedID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+
+// identify gives the request an id: the client's, if it cannot forge or break a log line, or a new one.
+func identify(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id := r.Header.Get("X-Request-Id")
+		if !wellFormedID.MatchString(id) {
+			id = uuid.NewString()
+		}
+		w.Header().Set("X-Request-Id", id)
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), requestIDKey{}, id)))
+	})
+}
+
+// clientAddress finds the client: the peer of the connection, or, where that is a trusted proxy, the last hop of
+// X-Forwarded-For that is not one.
+func (s *server) clientAddress() func(http.Handler) http.Handler {
+	if len(s.Config.TrustedProxies) == 0 {
+		return middleware.ClientIPFromRemoteAddr
+	}
+	return middleware.ClientIPFromXFF(s.Config.TrustedProxies...)
+}
+
+// observe logs each request and tells the audit log where it came from. The path is logged as the route that matched,
+// so that nothing a client puts into a path or a query gets into the log.
+func (s *server) observe(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		started := time.Now()
+		id, address := requestID(r.Context()), middleware.GetClientIP(r.Context())
+		wrapped := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
+		next.ServeHTTP(wrapped, r.WithContext(audit.WithOrigin(r.Context(), id, address)))
+		route := "none"
+		if matched := chi.RouteContext(r.Context()); matched != nil && matched.RoutePattern() != "" {
+			route = matched.RoutePattern()
+		}
+		s.Logger.LogAttrs(r.Context(), slog.LevelInfo, "request",
+			slog.String("method", knownMethod(r.Method)), slog.String("route", route), slog.Int("status", wrapped.Status()),
+			slog.Duration("took", time.Since(started)), slog.String("address", address), slog.String("request_id", id))
+	})
+}
+
+// knownMethod keeps made-up methods out of the log.
+func knownMethod(method string) string {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+		return method
+	}
+	return "other"
+}
+
+// recoverPanic answers 500 to a request whose handler panicked, once, and logs it once with its stack.
+func (s *server) recoverPanic(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			switch cause := recover(); cause {
+			case nil:
+			case http.ErrAbortHandler: //nolint:errorlint // net/http's own sentinel, compared as net/http does
+				panic(cause)
+			default:
+				s.Logger.Error("panic", "cause", cause, "stack", string(debug.Stack()), "request_id", requestID(r.Context()))
+				if wrapped, ok := w.(middleware.WrapResponseWriter); !ok || wrapped.Status() == 0 {
+					s.writeProblem(w, r, errPanic)
+				}
+			}
+		}()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// secure sets the headers of every answer. There is nothing here to cache, to frame or to run; pages that are
+// documents set a policy of their own.
+func (s *server) secure(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Cache-Control", "no-store")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		if s.Config.SecureCookies() {
+			h.Set("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func deadline(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), requestDeadline)
+		defer cancel()
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
+
+// sharedWithOrigins lets pages of the allowed origins, and of no others, call with credentials and read the answers.
+func (s *server) sharedWithOrigins() func(http.Handler) http.Handler {
+	if len(s.Config.AllowedOrigins) == 0 { // the library takes an empty list for all origins
+		return func(next http.Handler) http.Handler { return next }
+	}
+	return cors.New(cors.Options{
+		AllowedOrigins:   s.Config.AllowedOrigins,
+		AllowedMethods:   []string{http.MethodGet, http.MethodPost, http.MethodDelete},
+		AllowedHeaders:   []string{"Authorization", "Content-Type", "X-Request-Id"},
+		ExposedHeaders:   []string{"Retry-After", "WWW-Authenticate", "X-Request-Id"},
+		AllowCredentials: true,
+		MaxAge:           600,
+	}).Handler
+}
+
+// refuseCrossOrigin keeps pages of other origins from acting with the cookie of whoever visits them. A body-less POST
+// such as refresh or logout is sent without any preflight, so CORS alone would not.
+func (s *server) refuseCrossOrigin(next http.Handler) http.Handler {
+	protection := http.NewCrossOriginProtection()
+	for _, origin := range append([]string{s.Config.Origin()}, s.Config.AllowedOrigins...) {
+		if err := protection.AddTrustedOrigin(origin); err != nil {
+			panic(err) // config has checked that it is an origin
+		}
+	}
+	protection.SetDenyHandler(s.handle(func(_ http.ResponseWriter, r *http.Request) error {
+		s.Audit.Record(r.Context(), audit.Event{Action: audit.CrossOrigin, Result: "refused"})
+		return errCrossOrigin
+	}))
+	return protection.Handler(next)
+}
+
+// limitBody bounds what is read of a body; one that says beforehand that it is too large is not read at all.
+func (s *server) limitBody(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength > maxBody {
+			w.Header().Set("Connection", "close")
+			s.writeProblem(w, r, errBodyTooLarge)
+			return
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		next.ServeHTTP(w, r)
+	})
+}
+
+type principalKey struct{}
+
+// authenticate lets a request with a good access token pass.
+func (s *server) authenticate(next http.Handler) http.Handler {
+	return s.handle(func(w http.ResponseWriter, r *http.Request) error {
+		token, err := bearer(r)
+		if err != nil {
+			return err
+		}
+		p, err := s.Sessions.Authenticate(r.Context(), token)
+		if err != nil {
+			return err
+		}
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), principalKey{}, p)))
+		return nil
+	})
+}
+
+// principal returns who authenticate let pass.
+func principal(r *http.Request) session.Principal {
+	p, ok := r.Context().Value(principalKey{}).(session.Principal)
+	if !ok {
+		panic("a route that needs a principal stands outside authenticate")
+	}
+	return p
+}

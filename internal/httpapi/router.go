@@ -1,0 +1,123 @@
+// Package httpapi owns everything that is HTTP: the routes and the middleware around them, the wire types, the cookie,
+// the limits per client, and the one table that turns errors into answers. The rules behind a call are elsewhere.
+//
+// Whatever comes in, every answer has the security headers, and every refusal is a problem document with a stable code.
+package httpapi
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
+
+	"latchkey/internal/account"
+	"latchkey/internal/audit"
+	"latchkey/internal/config"
+	"latchkey/internal/session"
+	"latchkey/internal/store"
+)
+
+// errPanic is in no table, so it is a 500.
+var errPanic = errors.New("panic")
+
+// Dependencies are what the API is made of.
+type Dependencies struct {
+	Config   *config.Config
+	Store    *store.Store
+	Accounts *account.Service
+	Sessions *session.Service
+	Audit    *audit.Log
+	Logger   *slog.Logger
+	// JWKS is the published key set.
+	JWKS []byte
+	// Draining is closed when the process begins to stop.
+	Draining <-chan struct{}
+	// Now is the clock of the limits.
+	Now func() time.Time
+}
+
+type server struct {
+	Dependencies
+	logins, registrations, refreshes *limiter
+}
+
+// New returns the public handler.
+func New(d Dependencies) http.Handler {
+	s := &server{
+		Dependencies:  d,
+		logins:        newLimiter(d.Config.LimitLogin, d.Now),
+		registrations: newLimiter(d.Config.LimitRegister, d.Now),
+		refreshes:     newLimiter(d.Config.LimitRefresh, d.Now),
+	}
+	return s.routes()
+}
+
+// routes shows every route and the middleware around it, in order.
+func (s *server) routes() chi.Router {
+	r := chi.NewRouter()
+	r.Use(
+		identify,
+		s.clientAddress(),
+		s.observe,
+		s.secure,
+		s.recoverPanic,
+		deadline,
+		s.sharedWithOrigins(),
+		s.refuseCrossOrigin,
+		s.limitBody,
+		middleware.GetHead,
+	)
+	r.NotFound(s.handle(func(http.ResponseWriter, *http.Request) error { return errNotFound }))
+	r.MethodNotAllowed(s.handle(func(w http.ResponseWriter, req *http.Request) error {
+		w.Header().Set("Allow", allowed(r, req))
+		return errMethod
+	}))
+
+	r.Route("/api/user", func(r chi.Router) {
+		r.Post("/register", s.handle(s.register))
+		r.Post("/login", s.handle(s.login))
+		r.Post("/refresh", s.handle(s.refresh))
+		r.Post("/logout", s.handle(s.logout))
+		r.Group(func(r chi.Router) {
+			r.Use(s.authenticate)
+			r.Get("/me", s.handle(s.me))
+			r.Get("/protected", s.handle(s.protected))
+			r.Get("/sessions", s.handle(s.listSessions))
+			r.Delete("/sessions", s.handle(s.endOtherSessions))
+			r.Delete("/sessions/{id}", s.handle(s.endSession))
+			r.Post("/password", s.handle(s.changePassword))
+		})
+	})
+	r.Get("/.well-known/jwks.json", s.handle(s.jwks))
+	r.Get("/livez", s.handle(s.live))
+	r.Get("/readyz", s.handle(s.ready))
+	if s.Config.Swagger {
+		r.Get("/openapi.yaml", s.handle(s.openapi))
+		s.swaggerUI(r)
+	}
+	return r
+}
+
+// handle makes a handler of a function that returns an error, which becomes the answer by the table of problems.
+func (s *server) handle(h func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if err := h(w, r); err != nil {
+			s.writeProblem(w, r, err)
+		}
+	}
+}
+
+// allowed lists the methods that a path knows, for the Allow header.
+func allowed(routes chi.Routes, r *http.Request) string {
+	var methods []string
+	for _, m := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+		if routes.Match(chi.NewRouteContext(), m, r.URL.Path) || m == http.MethodHead && routes.Match(chi.NewRouteContext(), http.MethodGet, r.URL.Path) {
+			methods = append(methods, m)
+		}
+	}
+	return strings.Join(methods, ", ")
+}

@@ -1,0 +1,125 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/database"
+	"gorm.io/gorm"
+
+	"latchkey/migrations"
+)
+
+// ErrSchemaBehind says that migrations of this program have not been applied to the database.
+var ErrSchemaBehind = errors.New("the database schema is behind this program")
+
+// Migration is one step of the schema's history.
+type Migration struct {
+	Version int64
+	Name    string
+	// AppliedAt is zero for one that is pending.
+	AppliedAt time.Time
+}
+
+// newMigrator reads the embedded migrations of a folder. It asks the database nothing.
+func newMigrator(folder string, dialect database.Dialect, db *gorm.DB, options ...goose.ProviderOption) (*goose.Provider, error) {
+	pool, err := db.DB()
+	if err != nil {
+		return nil, wrap(err)
+	}
+	files, err := fs.Sub(migrations.FS, folder)
+	if err != nil {
+		return nil, fmt.Errorf("read the migrations: %w", err)
+	}
+	migrator, err := goose.NewProvider(dialect, pool, files, append(options, goose.WithDisableGlobalRegistry(true))...)
+	if err != nil {
+		return nil, fmt.Errorf("read the migrations: %w", err)
+	}
+	return migrator, nil
+}
+
+// Migrate applies what is pending, each file in a transaction of its own, and returns what it applied. Several
+// processes may do so at once: on SQL Server a lock lets one in, on SQLite the loser of a race looks again.
+func (s *Store) Migrate(ctx context.Context) ([]Migration, error) {
+	var applied []Migration
+	for {
+		before, _ := s.SchemaVersion(ctx) // no table yet counts as version 0
+		results, err := s.migrator.Up(ctx)
+		var partial *goose.PartialError
+		if errors.As(err, &partial) {
+			results = partial.Applied
+		}
+		for _, r := range results {
+			applied = append(applied, Migration{Version: r.Source.Version, Name: r.Source.Path, AppliedAt: time.Now().UTC()})
+		}
+		if err == nil {
+			return applied, nil
+		}
+		// SQLite has no lock that outlives a statement outside a transaction. If the schema has moved on since,
+		// another process was faster; each round of this loop is a step forward of somebody's.
+		if after, _ := s.SchemaVersion(ctx); after <= before {
+			return applied, fmt.Errorf("%w: migrate: %w", ErrUnavailable, err)
+		}
+	}
+}
+
+// MigrateDown takes back the newest migration, with whatever data it holds, and returns it; ErrNotFound where there is
+// none left.
+func (s *Store) MigrateDown(ctx context.Context) (Migration, error) {
+	result, err := s.migrator.Down(ctx)
+	if errors.Is(err, goose.ErrNoNextVersion) {
+		return Migration{}, ErrNotFound
+	}
+	if err != nil {
+		return Migration{}, fmt.Errorf("%w: migrate down: %w", ErrUnavailable, err)
+	}
+	return Migration{Version: result.Source.Version, Name: result.Source.Path}, nil
+}
+
+// Migrations lists all migrations of this program, oldest first, applied or pending.
+func (s *Store) Migrations(ctx context.Context) ([]Migration, error) {
+	statuses, err := s.migrator.Status(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%w: read the schema's version: %w", ErrUnavailable, err)
+	}
+	list := make([]Migration, len(statuses))
+	for i, status := range statuses {
+		list[i] = Migration{Version: status.Source.Version, Name: status.Source.Path, AppliedAt: status.AppliedAt}
+	}
+	return list, nil
+}
+
+// SchemaVersion returns the number of the newest applied migration, 0 for an empty database.
+func (s *Store) SchemaVersion(ctx context.Context) (int64, error) {
+	var version int64
+	db := s.read.WithContext(ctx)
+	err := db.Raw("SELECT MAX(version_id) FROM " + goose.DefaultTablename).Scan(&version).Error
+	if err == nil {
+		return version, nil
+	}
+	// A fresh database has no such table. Ask whether the database answers at all before believing that.
+	pool, poolErr := db.DB()
+	if poolErr == nil && pool.PingContext(ctx) == nil && !db.Migrator().HasTable(goose.DefaultTablename) {
+		return 0, nil
+	}
+	return 0, wrap(err)
+}
+
+// Ready returns nil if the database answers and its schema is one that this program can use, ErrSchemaBehind where a
+// migration is pending. A schema that is ahead of this program is in order: migrations expand before they contract, so
+// that the release before keeps working. It is one short read.
+func (s *Store) Ready(ctx context.Context) error {
+	version, err := s.SchemaVersion(ctx)
+	if err != nil {
+		return err
+	}
+	sources := s.migrator.ListSources()
+	if version < sources[len(sources)-1].Version {
+		return ErrSchemaBehind
+	}
+	return nil
+}

@@ -1,0 +1,126 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Session is one sign-in on one device. docs/rotation.md says what the fields of the protocol are for.
+type Session struct {
+	ID     uuid.UUID `gorm:"serializer:uuid"`
+	UserID uuid.UUID `gorm:"serializer:uuid"`
+
+	// Generation counts the issues within the session, from 1; OldestGeneration is the lowest that is honoured.
+	Generation, OldestGeneration int
+	// CurrentHash and ParentHash are SHA-256 of the secret that the client should hold and of the one before it, which
+	// is nil in the first generation.
+	CurrentHash, ParentHash []byte
+	// IssuedAt is when the current generation began; the idle limit counts from it.
+	IssuedAt time.Time
+	// AcknowledgedAt is when the current generation was first seen in use.
+	AcknowledgedAt sql.NullTime
+
+	CreatedAt     time.Time
+	RevokedAt     sql.NullTime
+	RevokedReason string
+
+	// UserAgent and IP are the client's at sign-in, at most 255 and 45 characters of ASCII.
+	UserAgent, IP string
+}
+
+// OwnedSession is a session together with what its owner may do now.
+type OwnedSession struct {
+	Session       `gorm:"embedded"`
+	Username      string
+	Roles         []string `gorm:"serializer:words"`
+	DisabledAt    sql.NullTime
+	UserCreatedAt time.Time
+}
+
+// CreateSession adds a session of an account that is there.
+func (s *Store) CreateSession(ctx context.Context, session *Session) error {
+	err := s.write.WithContext(ctx).Create(session).Error
+	return wrap(err)
+}
+
+// SessionByID finds a session, ended or not, with its owner, or returns ErrNotFound. It is one read.
+func (s *Store) SessionByID(ctx context.Context, id uuid.UUID) (OwnedSession, error) {
+	var row OwnedSession
+	err := s.read.WithContext(ctx).Table("sessions").
+		Select("sessions.*, users.username, users.roles, users.disabled_at, users.created_at AS user_created_at").
+		Joins("JOIN users ON users.id = sessions.user_id").
+		Where("sessions.id = ?", id[:]).Take(&row).Error
+	return row, wrap(err)
+}
+
+// AdvanceSession writes the protocol's columns of the session, as they are in to, if the row is still as it was in
+// from: not revoked, the same generation, the same acknowledgement. False says that somebody else moved first, and
+// nothing changed. It is one conditional statement, exact under every isolation level.
+func (s *Store) AdvanceSession(ctx context.Context, from, to Session) (bool, error) {
+	q := s.write.WithContext(ctx).Model(&Session{}).
+		Where("id = ? AND generation = ? AND revoked_at IS NULL", from.ID[:], from.Generation)
+	if from.AcknowledgedAt.Valid {
+		q = q.Where("acknowledged_at = ?", from.AcknowledgedAt)
+	} else {
+		q = q.Where("acknowledged_at IS NULL")
+	}
+	r := q.Updates(map[string]any{
+		"generation": to.Generation, "oldest_generation": to.OldestGeneration,
+		"current_hash": to.CurrentHash, "parent_hash": to.ParentHash,
+		"issued_at": to.IssuedAt, "acknowledged_at": to.AcknowledgedAt,
+		"revoked_at": to.RevokedAt, "revoked_reason": to.RevokedReason,
+	})
+	return r.RowsAffected == 1, wrap(r.Error)
+}
+
+// RevokeSession ends a session for good; false says that there is none, or that it had ended before.
+func (s *Store) RevokeSession(ctx context.Context, id uuid.UUID, reason string, now time.Time) (bool, error) {
+	n, err := s.revoke(ctx, reason, now, "id = ?", id[:])
+	return n == 1, err
+}
+
+// RevokeUserSessions ends all sessions of a user but one (uuid.Nil: all), and returns how many.
+func (s *Store) RevokeUserSessions(ctx context.Context, userID, except uuid.UUID, reason string, now time.Time) (int64, error) {
+	return s.revoke(ctx, reason, now, "user_id = ? AND id <> ?", userID[:], except[:])
+}
+
+// RevokeAllSessions ends everybody's sessions, and returns how many.
+func (s *Store) RevokeAllSessions(ctx context.Context, reason string, now time.Time) (int64, error) {
+	return s.revoke(ctx, reason, now, "1 = 1")
+}
+
+// RevokeOldestSessions ends the oldest sessions of a user so that at most keep of those that began after since remain,
+// and returns how many it ended. Within a transaction that BeginLogin opened it is exact.
+func (s *Store) RevokeOldestSessions(ctx context.Context, userID uuid.UUID, keep int, since time.Time, reason string, now time.Time) (int64, error) {
+	var surplus []Session
+	err := s.write.WithContext(ctx).Select("id").
+		Where("user_id = ? AND created_at > ? AND revoked_at IS NULL", userID[:], since).
+		Order("created_at DESC, id DESC").Limit(1000).Offset(keep).Find(&surplus).Error
+	if err != nil || len(surplus) == 0 {
+		return 0, wrap(err)
+	}
+	ids := make([][]byte, len(surplus))
+	for i, session := range surplus {
+		ids[i] = session.ID[:]
+	}
+	return s.revoke(ctx, reason, now, "id IN ?", ids)
+}
+
+func (s *Store) revoke(ctx context.Context, reason string, now time.Time, condition string, arguments ...any) (int64, error) {
+	r := s.write.WithContext(ctx).Model(&Session{}).Where("revoked_at IS NULL").Where(condition, arguments...).
+		Updates(map[string]any{"revoked_at": now, "revoked_reason": reason})
+	return r.RowsAffected, wrap(r.Error)
+}
+
+// LiveSessions lists the sessions of a user that are not revoked, were issued after one time and began after another;
+// newest first, at most 1000.
+func (s *Store) LiveSessions(ctx context.Context, userID uuid.UUID, issuedAfter, createdAfter time.Time) ([]Session, error) {
+	var list []Session
+	err := s.read.WithContext(ctx).
+		Where("user_id = ? AND created_at > ? AND issued_at > ? AND revoked_at IS NULL", userID[:], createdAfter, issuedAfter).
+		Order("created_at DESC, id DESC").Limit(1000).Find(&list).Error
+	return list, wrap(err)
+}

@@ -1,0 +1,94 @@
+package store
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/pressly/goose/v3/database"
+	"gorm.io/driver/sqlite"
+	"gorm.io/gorm"
+	modernc "modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+const sqliteScheme = "sqlite:"
+
+// sqliteReaders is the size of the read pool. Reads take microseconds, so a few connections serve many cores.
+const sqliteReaders = 4
+
+func openSQLite(path string) (*Store, error) {
+	if path == "" || strings.Contains(path, ":memory:") {
+		return nil, errors.New("store: the database URL needs a file, like sqlite:data/latchkey.db")
+	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("find the database file: %w", err)
+	}
+	if err := createPrivate(path); err != nil {
+		return nil, err
+	}
+	write, err := openSQLitePool(path, 1)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	read, err := openSQLitePool(path, sqliteReaders, "query_only(1)")
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	migrator, err := newMigrator("sqlite", database.DialectSQLite3, write)
+	return &Store{read: read, write: write, migrator: migrator, description: "SQLite file " + path}, err
+}
+
+func openSQLitePool(path string, size int, pragmas ...string) (*gorm.DB, error) {
+	parameters := url.Values{
+		"_pragma": append([]string{
+			"busy_timeout(5000)", // another process may write: wait for it; first, for the next line may need the lock
+			"journal_mode(WAL)",
+			"synchronous(FULL)", // what was answered survives a power cut
+			"foreign_keys(1)",
+		}, pragmas...),
+		// A transaction takes the write lock when it begins: one that has read before it writes would fail at once,
+		// without waiting, if another writer came between.
+		"_txlock":              {"immediate"},
+		"_time_integer_format": {"unix_milli"},
+		"_inttotime":           {"1"},
+		"_timezone":            {"UTC"},
+	}
+	pool, err := sql.Open("sqlite", (&url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: parameters.Encode()}).String())
+	if err != nil {
+		return nil, wrap(err)
+	}
+	pool.SetMaxOpenConns(size)
+	pool.SetMaxIdleConns(size)
+	return openGORM(sqliteDialector{sqlite.Dialector{Conn: pool}})
+}
+
+// createPrivate makes the database file 0600 and its folder, where there is none, 0700. SQLite gives its companions,
+// -wal and -shm, the mode of the file.
+func createPrivate(path string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return fmt.Errorf("make the database's folder: %w", err)
+	}
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // the operator's own path
+	if err != nil {
+		return fmt.Errorf("open the database file: %w", err)
+	}
+	return errors.Join(file.Chmod(0o600), file.Close())
+}
+
+// sqliteDialector is GORM's dialect over the pure-Go driver, whose errors GORM's own translation does not know.
+type sqliteDialector struct{ sqlite.Dialector }
+
+// Translate maps a duplicate key to gorm.ErrDuplicatedKey.
+func (sqliteDialector) Translate(err error) error {
+	var e *modernc.Error
+	if errors.As(err, &e) && (e.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY || e.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE) {
+		return gorm.ErrDuplicatedKey
+	}
+	return err
+}

@@ -1,0 +1,117 @@
+// Package store owns the database: the rows, every statement, the transactions and the schema's version. It is the
+// only package that knows GORM or which database is behind it.
+//
+// Every method takes a context, whose deadline reaches the database, and fails in one of three ways: ErrNotFound,
+// ErrDuplicate, or ErrUnavailable for anything that kept the database from answering. Times are UTC with milliseconds.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/pressly/goose/v3"
+	"gorm.io/gorm"
+	"gorm.io/gorm/logger"
+)
+
+var (
+	// ErrNotFound says that no row has the key that was asked for.
+	ErrNotFound = errors.New("store: not found")
+	// ErrDuplicate says that a row with this unique key is there already.
+	ErrDuplicate = errors.New("store: duplicate key")
+	// ErrUnavailable says that the database did not do what it was asked: it is away, too slow, full, or its schema is
+	// not the one this program needs. Nothing follows from it about the data; it wraps the cause.
+	ErrUnavailable = errors.New("store: database unavailable")
+)
+
+// Store is an open database. It is safe for concurrent use.
+type Store struct {
+	// On SQLite a single connection writes, so that writers of this process queue in Go, fairly, instead of polling
+	// the file's lock; readers have a pool of their own and never wait for a writer. On SQL Server the two are one.
+	read, write *gorm.DB
+	migrator    *goose.Provider
+	description string
+}
+
+// Open opens the database of a URL as LATCHKEY_DATABASE_URL has it: sqlite:PATH or sqlserver://…. A SQLite file that
+// is not there is made, readable by its owner only. The schema is not touched: see Migrate. SQL Server is not asked
+// yet, so a server that is away is no error here.
+func Open(url string) (*Store, error) {
+	switch {
+	case strings.HasPrefix(url, sqliteScheme):
+		return openSQLite(strings.TrimPrefix(url, sqliteScheme))
+	case strings.HasPrefix(url, "sqlserver://"):
+		return openSQLServer(url)
+	}
+	return nil, errors.New("store: the database URL must begin with sqlite: or sqlserver://")
+}
+
+// OpenExisting is Open for a database that must be there already: where its file is not, it makes none.
+func OpenExisting(url string) (*Store, error) {
+	if path, isFile := strings.CutPrefix(url, sqliteScheme); isFile {
+		if _, err := os.Stat(path); err != nil {
+			return nil, fmt.Errorf("%w: %w: `latchkey migrate up` makes it", ErrUnavailable, err)
+		}
+	}
+	return Open(url)
+}
+
+// Description names the database for people, without a password.
+func (s *Store) Description() string { return s.description }
+
+// Close closes all connections.
+func (s *Store) Close() error {
+	var faults []error
+	for _, db := range []*gorm.DB{s.write, s.read} {
+		pool, err := db.DB()
+		if err == nil {
+			err = pool.Close() // closing one twice is no error
+		}
+		faults = append(faults, err)
+	}
+	return errors.Join(faults...)
+}
+
+// InTx runs f in one transaction, which is committed if f returns nil and rolled back otherwise. f must use the Store
+// it is given.
+func (s *Store) InTx(ctx context.Context, f func(tx *Store) error) error {
+	var inner error
+	err := s.write.WithContext(ctx).Transaction(func(db *gorm.DB) error {
+		inner = f(&Store{read: db, write: db})
+		return inner
+	}, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+	if inner != nil {
+		return inner
+	}
+	return wrap(err)
+}
+
+func openGORM(dialector gorm.Dialector) (*gorm.DB, error) {
+	db, err := gorm.Open(dialector, &gorm.Config{
+		TranslateError:         true,           // duplicate keys become gorm.ErrDuplicatedKey
+		SkipDefaultTransaction: true,           // a single statement is atomic by itself: two round trips saved
+		DisableAutomaticPing:   true,           // a server that is away at start is waited for, not died of
+		Logger:                 logger.Discard, // its lines would carry parameters; errors reach the log by another way
+		NowFunc:                func() time.Time { return time.Now().UTC().Truncate(time.Millisecond) },
+	})
+	return db, wrap(err)
+}
+
+// wrap turns GORM's and the drivers' errors into the three of this package.
+func wrap(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, gorm.ErrRecordNotFound):
+		return ErrNotFound
+	case errors.Is(err, gorm.ErrDuplicatedKey):
+		return ErrDuplicate
+	default:
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+}

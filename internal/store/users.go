@@ -1,0 +1,97 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// User is an account.
+type User struct {
+	ID uuid.UUID `gorm:"serializer:uuid"`
+	// Username is as the user gave it; CanonicalName is the one form in which names are compared.
+	Username, CanonicalName string
+	// PasswordHash is a PHC string.
+	PasswordHash string
+	// Roles are words without spaces, sorted.
+	Roles       []string `gorm:"serializer:words"`
+	CreatedAt   time.Time
+	LastLoginAt sql.NullTime
+	// DisabledAt is set while the account must not be used.
+	DisabledAt sql.NullTime
+}
+
+// CreateUser adds an account. ErrDuplicate: the canonical name is taken; of any number of parallel calls with one name,
+// exactly one succeeds.
+func (s *Store) CreateUser(ctx context.Context, u *User) error {
+	return wrap(s.write.WithContext(ctx).Create(u).Error)
+}
+
+// UserByName finds an account by its canonical name, or returns ErrNotFound.
+func (s *Store) UserByName(ctx context.Context, canonicalName string) (User, error) {
+	var u User
+	err := s.read.WithContext(ctx).Where("canonical_name = ?", canonicalName).Take(&u).Error
+	return u, wrap(err)
+}
+
+// UserByID finds an account, or returns ErrNotFound.
+func (s *Store) UserByID(ctx context.Context, id uuid.UUID) (User, error) {
+	var u User
+	err := s.read.WithContext(ctx).Where("id = ?", id[:]).Take(&u).Error
+	return u, wrap(err)
+}
+
+// ListUsers returns up to limit accounts in order of their canonical names, from the one after the given name on.
+func (s *Store) ListUsers(ctx context.Context, after string, limit int) ([]User, error) {
+	var list []User
+	err := s.read.WithContext(ctx).Where("canonical_name > ?", after).Order("canonical_name").Limit(limit).Find(&list).Error
+	return list, wrap(err)
+}
+
+// BeginLogin records a sign-in of the account if its password hash is still the one that was verified and it is not
+// disabled; false says that it is no longer so. Called first in a transaction that then inserts the session, it makes
+// that transaction and a change of the password wait for each other, so that no session begins with a password that
+// has just been replaced.
+func (s *Store) BeginLogin(ctx context.Context, id uuid.UUID, verifiedHash string, now time.Time) (bool, error) {
+	r := s.write.WithContext(ctx).Model(&User{}).
+		Where("id = ? AND password_hash = ? AND disabled_at IS NULL", id[:], verifiedHash).
+		Update("last_login_at", now)
+	return r.RowsAffected == 1, wrap(r.Error)
+}
+
+// SetPasswordHash replaces the hash if it is still the one given; false says that it is not, and nothing changed.
+func (s *Store) SetPasswordHash(ctx context.Context, id uuid.UUID, from, to string) (bool, error) {
+	r := s.write.WithContext(ctx).Model(&User{}).Where("id = ? AND password_hash = ?", id[:], from).
+		Update("password_hash", to)
+	return r.RowsAffected == 1, wrap(r.Error)
+}
+
+// SetRoles replaces an account's roles, or returns ErrNotFound.
+func (s *Store) SetRoles(ctx context.Context, id uuid.UUID, roles []string) error {
+	return s.updateUser(ctx, id, "roles", strings.Join(roles, " "))
+}
+
+// SetDisabled disables an account from now on, or enables it (null), or returns ErrNotFound.
+func (s *Store) SetDisabled(ctx context.Context, id uuid.UUID, at sql.NullTime) error {
+	return s.updateUser(ctx, id, "disabled_at", at)
+}
+
+func (s *Store) updateUser(ctx context.Context, id uuid.UUID, column string, value any) error {
+	r := s.write.WithContext(ctx).Model(&User{}).Where("id = ?", id[:]).UpdateColumn(column, value)
+	if r.Error == nil && r.RowsAffected == 0 {
+		return ErrNotFound
+	}
+	return wrap(r.Error)
+}
+
+// DeleteUser removes an account and its sessions, or returns ErrNotFound.
+func (s *Store) DeleteUser(ctx context.Context, id uuid.UUID) error {
+	r := s.write.WithContext(ctx).Where("id = ?", id[:]).Delete(&User{})
+	if r.Error == nil && r.RowsAffected == 0 {
+		return ErrNotFound
+	}
+	return wrap(r.Error)
+}

@@ -1,0 +1,160 @@
+package token
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/google/uuid"
+)
+
+const (
+	// AccessType is the `typ` of an access token, by RFC 9068. A token of any other type is refused, so that none
+	// issued for another purpose passes for one.
+	AccessType = "at+jwt"
+	// ClientID is the `client_id` of every token: the first-party application in front of this server.
+	ClientID = "latchkey"
+	// MaxAccessTTL bounds an access token's life, also for one that was validly signed.
+	MaxAccessTTL = 15 * time.Minute
+	// MaxAccessLength bounds an access token, in bytes, before anything of it is looked at.
+	MaxAccessLength = 4096
+	// Leeway is how far the clocks of two servers may differ.
+	Leeway = 30 * time.Second
+)
+
+// ErrInvalidAccess says that a value is not an access token that this server accepts. It is the only error of Verify:
+// a caller that could tell causes apart could tell them to a forger.
+var ErrInvalidAccess = errors.New("token: not a valid access token")
+
+// Access is what an access token says.
+type Access struct {
+	// ID is the token's own id, `jti`.
+	ID        uuid.UUID
+	UserID    uuid.UUID
+	SessionID uuid.UUID
+	// Generation is the issue within the session that the token came with, from 1.
+	Generation int
+	// Roles are the user's when the token was issued. They are for other services: this server reads the roles as
+	// they stand now.
+	Roles []string
+	// ExpiresAt has whole seconds, as a JWT has.
+	ExpiresAt time.Time
+}
+
+type claims struct {
+	jwt.RegisteredClaims
+	SessionID  uuid.UUID `json:"sid"`
+	Generation int       `json:"gen"`
+	ClientID   string    `json:"client_id"`
+	Roles      []string  `json:"roles"`
+}
+
+// Issuer signs and verifies access tokens. It is safe for concurrent use.
+type Issuer struct {
+	keys     Keys
+	byHeader map[string]Key
+	issuer   string
+	audience string
+	now      func() time.Time
+	parser   *jwt.Parser
+}
+
+// NewIssuer makes an Issuer of at least one key. now is the clock, for tests to set.
+func NewIssuer(keys Keys, issuer, audience string, now func() time.Time) (*Issuer, error) {
+	if len(keys) == 0 {
+		return nil, ErrNoKeys
+	}
+	i := &Issuer{keys: keys, byHeader: make(map[string]Key, len(keys)), issuer: issuer, audience: audience, now: now}
+	for _, key := range keys {
+		i.byHeader[key.header] = key
+	}
+	i.parser = jwt.NewParser(
+		jwt.WithValidMethods([]string{jwt.SigningMethodES256.Alg()}),
+		jwt.WithIssuer(issuer), jwt.WithAudience(audience),
+		jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithNotBeforeRequired(),
+		jwt.WithLeeway(Leeway), jwt.WithStrictDecoding(), jwt.WithTimeFunc(now),
+	)
+	return i, nil
+}
+
+// Sign issues an access token that expires at a.ExpiresAt. Its ID is made here.
+func (i *Issuer) Sign(a Access) (string, error) {
+	id, err := uuid.NewRandom()
+	if err != nil {
+		return "", fmt.Errorf("make a token id: %w", err)
+	}
+	now := i.now()
+	key := i.keys.Signer(now)
+	t := jwt.NewWithClaims(jwt.SigningMethodES256, claims{
+		RegisteredClaims: jwt.RegisteredClaims{
+			Issuer: i.issuer, Audience: jwt.ClaimStrings{i.audience}, Subject: a.UserID.String(), ID: id.String(),
+			IssuedAt: jwt.NewNumericDate(now), NotBefore: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(a.ExpiresAt),
+		},
+		SessionID: a.SessionID, Generation: a.Generation, ClientID: ClientID, Roles: a.Roles,
+	})
+	t.Header["typ"] = AccessType
+	t.Header["kid"] = key.ID
+	signed, err := t.SignedString(key.private)
+	if err != nil {
+		return "", fmt.Errorf("sign an access token: %w", err)
+	}
+	return signed, nil
+}
+
+// Verify reads an access token that Sign made and that is in force now. Anything else is ErrInvalidAccess.
+func (i *Issuer) Verify(raw string) (Access, error) {
+	return i.verify(raw, i.parser)
+}
+
+// VerifyIgnoringTime is Verify for a token that may have expired: good enough to end the session that it names, and
+// for nothing else.
+func (i *Issuer) VerifyIgnoringTime(raw string) (Access, error) {
+	return i.verify(raw, jwt.NewParser(
+		jwt.WithValidMethods([]string{jwt.SigningMethodES256.Alg()}), jwt.WithStrictDecoding(), jwt.WithoutClaimsValidation()))
+}
+
+func (i *Issuer) verify(raw string, parser *jwt.Parser) (Access, error) {
+	if len(raw) > MaxAccessLength || strings.Count(raw, ".") != 2 || !isTokenAlphabet(raw) {
+		return Access{}, ErrInvalidAccess
+	}
+	// The header is not interpreted but compared: each key's tokens have one header, byte for byte. Everything that a
+	// forger could say there (another algorithm, a key of their own, a path for a kid, crit) is just not that header.
+	header, _, _ := strings.Cut(raw, ".")
+	key, known := i.byHeader[header]
+	if !known {
+		return Access{}, ErrInvalidAccess
+	}
+	var c claims
+	_, err := parser.ParseWithClaims(raw, &c, func(*jwt.Token) (any, error) { return &key.private.PublicKey, nil })
+	if err != nil {
+		return Access{}, ErrInvalidAccess
+	}
+	return c.access(i)
+}
+
+// access checks what the library leaves unchecked, or checks only where its claims are validated.
+func (c claims) access(i *Issuer) (Access, error) {
+	subject, err := uuid.Parse(c.Subject)
+	id, idErr := uuid.Parse(c.ID)
+	if err != nil || idErr != nil || c.IssuedAt == nil || c.ExpiresAt == nil || c.SessionID == uuid.Nil ||
+		c.Generation < 1 || c.Issuer != i.issuer || len(c.Audience) != 1 || c.Audience[0] != i.audience ||
+		c.ClientID != ClientID || c.ExpiresAt.Sub(c.IssuedAt.Time) > MaxAccessTTL || c.ExpiresAt.Unix() <= 0 {
+		return Access{}, ErrInvalidAccess
+	}
+	return Access{
+		ID: id, UserID: subject, SessionID: c.SessionID, Generation: c.Generation, Roles: c.Roles, ExpiresAt: c.ExpiresAt.Time,
+	}, nil
+}
+
+// isTokenAlphabet keeps out line breaks, which even strict base64 decoding skips.
+func isTokenAlphabet(s string) bool {
+	for _, c := range []byte(s) {
+		ok := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_' || c == '.'
+		if !ok {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,157 @@
+package token
+
+import (
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+)
+
+// SecretSize is the length of a refresh secret, in bytes.
+const SecretSize = 32
+
+const (
+	refreshTagSize = 16
+	refreshSize    = 1 + 16 + SecretSize + refreshTagSize // 65 bytes
+)
+
+// RefreshLength is the length of an encoded refresh token, in characters.
+const RefreshLength = 87
+
+// ErrMalformedRefresh says that a value is not a refresh token that this server issued: wrong length or alphabet, an
+// unknown key id, or a tag that does not verify. Such a value names no session, whatever session id it carries.
+var ErrMalformedRefresh = errors.New("token: not a refresh token of this server")
+
+// strictBase64 refuses set bits after the last full byte and line breaks, so that one token has one spelling.
+var strictBase64 = base64.RawURLEncoding.Strict()
+
+// Refresh is a refresh token whose tag has been verified, or a new one. docs/rotation.md describes the format.
+type Refresh struct {
+	SessionID uuid.UUID
+	keyID     byte
+	secret    [SecretSize]byte
+}
+
+// Hash is what the database keeps of the token: SHA-256 of its secret. The secret has 256 bits of entropy, so a plain
+// hash is enough.
+func (r Refresh) Hash() [sha256.Size]byte { return sha256.Sum256(r.secret[:]) }
+
+// String keeps the secret out of logs.
+func (r Refresh) String() string { return "refresh token of session " + r.SessionID.String() }
+
+// GoString keeps the secret out of %#v.
+func (r Refresh) GoString() string { return r.String() }
+
+// RefreshKeys makes, reads and succeeds refresh tokens. It holds the keys that are kept outside the database; whoever
+// has the database alone, or these keys alone, has no token.
+type RefreshKeys struct {
+	byID   map[byte]refreshKey
+	newest byte
+}
+
+type refreshKey struct{ tag, next []byte }
+
+// NewRefreshKeys derives the keys from one or more secrets of 32 bytes, newest first: new sessions use the first, and
+// a session keeps the one that it began with. Key ids are derived from the secrets, not from their order, so adding
+// one changes none of the others. Two secrets whose ids collide are refused (one chance in 256: make another one).
+func NewRefreshKeys(secrets ...[]byte) (*RefreshKeys, error) {
+	if len(secrets) == 0 {
+		return nil, errors.New("token: no refresh secret")
+	}
+	keys := &RefreshKeys{byID: make(map[byte]refreshKey, len(secrets))}
+	for i, secret := range secrets {
+		if len(secret) != SecretSize {
+			return nil, fmt.Errorf("token: refresh secret %d has %d bytes, want %d", i+1, len(secret), SecretSize)
+		}
+		id := derive(secret, "latchkey refresh key id", 1)[0]
+		if _, taken := keys.byID[id]; taken {
+			return nil, fmt.Errorf("token: refresh secret %d has the same key id as one before it: replace the newer of the two", i+1)
+		}
+		keys.byID[id] = refreshKey{
+			tag:  derive(secret, "latchkey refresh tag", sha256.Size),
+			next: derive(secret, "latchkey refresh successor", sha256.Size),
+		}
+		if i == 0 {
+			keys.newest = id
+		}
+	}
+	return keys, nil
+}
+
+func derive(secret []byte, purpose string, size int) []byte {
+	key, err := hkdf.Key(sha256.New, secret, nil, purpose, size)
+	if err != nil {
+		panic(err) // only for sizes beyond 255 hashes
+	}
+	return key
+}
+
+// First makes the first token of a session from crypto/rand.
+func (k *RefreshKeys) First(session uuid.UUID) Refresh {
+	r := Refresh{SessionID: session, keyID: k.newest}
+	_, _ = rand.Read(r.secret[:]) // never fails: it ends the program rather than return weak bytes
+	return r
+}
+
+// Successor derives the token that follows r: always the same one, on every replica and at any time, so that a retry
+// gets what the first attempt got although no secret is stored.
+func (k *RefreshKeys) Successor(r Refresh) Refresh {
+	next := Refresh{SessionID: r.SessionID, keyID: r.keyID}
+	copy(next.secret[:], mac(k.byID[r.keyID].next, r))
+	return next
+}
+
+// Encode returns the token as the client holds it: 87 characters of unpadded base64url.
+func (k *RefreshKeys) Encode(r Refresh) string {
+	b := make([]byte, 0, refreshSize)
+	b = append(b, r.keyID)
+	b = append(b, r.SessionID[:]...)
+	b = append(b, r.secret[:]...)
+	b = append(b, k.tag(r)...)
+	return strictBase64.EncodeToString(b)
+}
+
+// Parse reads a token that Encode made. Anything else is ErrMalformedRefresh, found without any query.
+func (k *RefreshKeys) Parse(s string) (Refresh, error) {
+	// The length is checked first: DecodeString's work and memory grow with its input, and it skips line breaks.
+	if len(s) != RefreshLength {
+		return Refresh{}, ErrMalformedRefresh
+	}
+	b, err := strictBase64.DecodeString(s)
+	if err != nil || len(b) != refreshSize {
+		return Refresh{}, ErrMalformedRefresh
+	}
+	r := Refresh{keyID: b[0], SessionID: uuid.UUID(b[1:17])}
+	copy(r.secret[:], b[17:17+SecretSize])
+	if _, known := k.byID[r.keyID]; !known {
+		return Refresh{}, ErrMalformedRefresh
+	}
+	// In constant time: a byte-wise comparison would tell a forger how many bytes of the tag are right.
+	if !hmac.Equal(b[17+SecretSize:], k.tag(r)) {
+		return Refresh{}, ErrMalformedRefresh
+	}
+	return r, nil
+}
+
+func (k *RefreshKeys) tag(r Refresh) []byte { return mac(k.byID[r.keyID].tag, r)[:refreshTagSize] }
+
+// mac is HMAC-SHA-256(key, key id ‖ session id ‖ secret).
+func mac(key []byte, r Refresh) []byte {
+	h := hmac.New(sha256.New, key)
+	h.Write([]byte{r.keyID})
+	h.Write(r.SessionID[:])
+	h.Write(r.secret[:])
+	return h.Sum(nil)
+}
+
+// NewSecret makes a refresh secret of SecretSize random bytes.
+func NewSecret() []byte {
+	secret := make([]byte, SecretSize)
+	_, _ = rand.Read(secret) // never fails: it ends the program rather than return weak bytes
+	return secret
+}
