@@ -103,8 +103,7 @@ func serve(ctx context.Context, env environment) error {
 	return nil
 }
 
-// prepareSchema brings the schema up to date where the settings say so, and otherwise demands it to be. A database that
-// is away is waited for: readyz says 503 until it is back.
+// prepareSchema brings the schema up to date where the settings say so, and otherwise demands it to be.
 func prepareSchema(ctx context.Context, s *services) error {
 	if !s.config.AutoMigrate {
 		return requireSchema(ctx, s.store)

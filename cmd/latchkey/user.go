@@ -256,13 +256,13 @@ func readPassword(env environment, fromStdin bool) (string, error) {
 		return strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r"), nil
 	}
 	terminal, ok := env.stdin.(*os.File)
-	if !ok || !term.IsTerminal(int(terminal.Fd())) { //nolint:gosec // a file descriptor is a small number
+	if !ok || !term.IsTerminal(int(terminal.Fd())) {
 		return "", usageError{errors.New("there is no terminal to ask for the password: give it by --password-stdin")}
 	}
 	var typed [2]string
 	for i, prompt := range []string{"Password: ", "Again: "} {
 		_, _ = fmt.Fprint(env.stderr, prompt)
-		b, err := term.ReadPassword(int(terminal.Fd())) //nolint:gosec // a file descriptor is a small number
+		b, err := term.ReadPassword(int(terminal.Fd()))
 		_, _ = fmt.Fprintln(env.stderr)
 		if err != nil {
 			return "", fmt.Errorf("read the password: %w", err)

@@ -24,7 +24,7 @@ func cookieName(c *config.Config) string {
 }
 
 func (s *server) cookie(value string, maxAge int) *http.Cookie {
-	return &http.Cookie{
+	return &http.Cookie{ //nolint:gosec // Secure and SameSite come from the settings, which check them
 		Name: cookieName(s.Config), Value: value, Path: "/", MaxAge: maxAge,
 		HttpOnly: true, Secure: s.Config.SecureCookies(), SameSite: sameSite[s.Config.CookieSameSite],
 	}

@@ -84,7 +84,7 @@ func (s *server) recoverPanic(next http.Handler) http.Handler {
 		defer func() {
 			switch cause := recover(); cause {
 			case nil:
-			case http.ErrAbortHandler: //nolint:errorlint // net/http's own sentinel, compared as net/http does
+			case http.ErrAbortHandler:
 				panic(cause)
 			default:
 				s.Logger.Error("panic", "cause", cause, "stack", string(debug.Stack()), "request_id", requestID(r.Context()))

@@ -42,6 +42,7 @@ func (s *server) swaggerUI(r chi.Router) {
 	ui := httpSwagger.Handler(
 		httpSwagger.URL("/openapi.yaml"),
 		httpSwagger.Layout(httpSwagger.BaseLayout),
+		httpSwagger.DefaultModelsExpandDepth(httpSwagger.HideModel),
 		httpSwagger.BeforeScript(swaggerScript),
 		httpSwagger.Plugins([]string{"AutoAuthorize"}),
 		httpSwagger.UIConfig(map[string]string{
