@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 
 	"github.com/spf13/cobra"
 
@@ -19,7 +20,7 @@ func checkCommand(env environment) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			c.Println("settings  ok")
+			c.Printf("%-8s  ok\n", "settings")
 			var faults []error
 			report := func(what string, err error) {
 				if err != nil {
@@ -35,6 +36,10 @@ func checkCommand(env environment) *cobra.Command {
 				err = fmt.Errorf("%w: `latchkey serve` makes one in development, `latchkey keys rotate` everywhere", err)
 			}
 			report("keys", err)
+			if _, err = loadRefreshKeys(settings); errors.Is(err, fs.ErrNotExist) {
+				err = nil // the first start makes it; in production the settings would have to have one
+			}
+			report("secret", err)
 			report("database", checkDatabase(c, string(settings.DatabaseURL)))
 			return errors.Join(faults...)
 		}}

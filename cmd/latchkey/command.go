@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -63,6 +64,14 @@ func rootCommand(env environment) *cobra.Command {
 		SilenceUsage:  true,
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetHelpCommand(&cobra.Command{Use: "help [COMMAND]", Short: "Explain a command",
+		RunE: func(_ *cobra.Command, args []string) error {
+			about, rest, err := root.Find(args)
+			if err != nil || len(rest) > 0 {
+				return usageError{fmt.Errorf("there is no command %q", strings.Join(args, " "))}
+			}
+			return about.Help()
+		}})
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(serve, migrateCommand(env), userCommand(env), sessionsCommand(env), keysCommand(env), checkCommand(env), versionCommand())
 	return root
@@ -72,7 +81,10 @@ func rootCommand(env environment) *cobra.Command {
 func (e environment) loadConfig() (*config.Config, error) { return config.Load(e.environ, ".") }
 
 func noArguments(c *cobra.Command, args []string) error {
-	if len(args) > 0 {
+	switch {
+	case len(args) > 0 && c.HasParent():
+		return usageError{fmt.Errorf("unexpected argument %q", args[0])}
+	case len(args) > 0:
 		return usageError{fmt.Errorf("unknown command %q for %q", args[0], c.CommandPath())}
 	}
 	return nil

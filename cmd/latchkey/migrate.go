@@ -12,7 +12,7 @@ import (
 
 func migrateCommand(env environment) *cobra.Command {
 	up := &cobra.Command{Use: "up", Short: "Apply all pending migrations", Args: noArguments,
-		RunE: withStore(env, func(c *cobra.Command, st *store.Store) error {
+		RunE: withStore(env, store.Open, func(c *cobra.Command, st *store.Store) error {
 			applied, err := st.Migrate(c.Context())
 			for _, m := range applied {
 				c.Printf("applied %s\n", m.Name)
@@ -23,7 +23,7 @@ func migrateCommand(env environment) *cobra.Command {
 			return err
 		})}
 	down := &cobra.Command{Use: "down", Short: "Take back the newest migration, with the data it holds", Args: noArguments,
-		RunE: withStore(env, func(c *cobra.Command, st *store.Store) error {
+		RunE: withStore(env, store.OpenExisting, func(c *cobra.Command, st *store.Store) error {
 			m, err := st.MigrateDown(c.Context())
 			if errors.Is(err, store.ErrNotFound) {
 				return errors.New("no migration is applied")
@@ -35,7 +35,7 @@ func migrateCommand(env environment) *cobra.Command {
 		})}
 	var asJSON bool
 	status := &cobra.Command{Use: "status", Short: "List the migrations, applied and pending", Args: noArguments,
-		RunE: withStore(env, func(c *cobra.Command, st *store.Store) error {
+		RunE: withStore(env, store.Open, func(c *cobra.Command, st *store.Store) error {
 			list, err := st.Migrations(c.Context())
 			if err != nil {
 				return err
@@ -68,10 +68,14 @@ func migrateCommand(env environment) *cobra.Command {
 	return group("migrate", "Change the database schema", up, down, status)
 }
 
-// withStore opens the database for a command.
-func withStore(env environment, f func(*cobra.Command, *store.Store) error) func(*cobra.Command, []string) error {
+// withStore opens the database, and nothing else, for a command.
+func withStore(env environment, open func(url string) (*store.Store, error), f func(*cobra.Command, *store.Store) error) func(*cobra.Command, []string) error {
 	return func(c *cobra.Command, _ []string) error {
-		st, err := openStore(env)
+		settings, err := env.loadConfig()
+		if err != nil {
+			return err
+		}
+		st, err := open(string(settings.DatabaseURL))
 		if err != nil {
 			return err
 		}

@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -89,17 +88,31 @@ func openKeys(c *config.Config) (token.Keys, error) {
 	if c.Production {
 		return nil, fmt.Errorf("%w: mount the folder that LATCHKEY_KEYS_DIR names, or make the first key with `latchkey keys rotate`", err)
 	}
-	key, err := token.NewKey(time.Now())
+	// The first key signs from ever: so it has one name, and of two first starts at once one makes it and both have it.
+	key, err := token.NewKey(time.Unix(0, 0))
 	if err != nil {
 		return nil, err
 	}
 	if err := key.Save(c.KeysDir); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, err
 	}
-	return token.LoadKeys(c.KeysDir) // another process may have made one too
+	return token.LoadKeys(c.KeysDir)
 }
 
+// openRefreshKeys derives the keys from the settings' secrets, or from the one that the first start in development makes.
 func openRefreshKeys(c *config.Config) (*token.RefreshKeys, error) {
+	if len(c.RefreshSecrets) == 0 {
+		fresh := base64.StdEncoding.EncodeToString(token.NewSecret())
+		err := token.WriteSecret(c.KeysDir, refreshSecretFile, []byte(fresh+"\n"))
+		if err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, err
+		}
+	}
+	return loadRefreshKeys(c)
+}
+
+// loadRefreshKeys is openRefreshKeys without making anything.
+func loadRefreshKeys(c *config.Config) (*token.RefreshKeys, error) {
 	if len(c.RefreshSecrets) > 0 {
 		secrets := make([][]byte, len(c.RefreshSecrets))
 		for i, secret := range c.RefreshSecrets {
@@ -108,28 +121,15 @@ func openRefreshKeys(c *config.Config) (*token.RefreshKeys, error) {
 		return token.NewRefreshKeys(secrets...)
 	}
 	file := filepath.Join(c.KeysDir, refreshSecretFile)
-	fresh := base64.StdEncoding.EncodeToString(token.NewSecret())
-	if err := token.WriteSecret(c.KeysDir, refreshSecretFile, []byte(fresh+"\n")); err != nil && !errors.Is(err, fs.ErrExist) {
-		return nil, err
-	}
-	text, err := os.ReadFile(file) //nolint:gosec // the operator's own folder, named in the settings
+	text, err := token.ReadSecret(file)
 	if err != nil {
-		return nil, fmt.Errorf("read the refresh secret: %w: make it readable for the user that runs latchkey", err)
+		return nil, fmt.Errorf("refresh secret %s: %w", file, err)
 	}
 	secret, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(text)))
 	if err != nil || len(secret) != token.SecretSize {
 		return nil, fmt.Errorf("the refresh secret %s is not 32 bytes in base64: restore it from a backup, or remove it, which ends all sessions", file)
 	}
 	return token.NewRefreshKeys(secret)
-}
-
-// openStore opens the database alone, for commands that need no keys.
-func openStore(env environment) (*store.Store, error) {
-	c, err := env.loadConfig()
-	if err != nil {
-		return nil, err
-	}
-	return store.Open(string(c.DatabaseURL))
 }
 
 // requireSchema explains what to do about a schema that is behind.

@@ -76,15 +76,22 @@ func withServices(env environment, f func(*cobra.Command, *services, []string) e
 	}
 }
 
+// withPassword is withServices for a command that needs a password, which it reads before it opens anything.
+func withPassword(env environment, fromStdin *bool, f func(*cobra.Command, *services, []string, string) error) func(*cobra.Command, []string) error {
+	return func(c *cobra.Command, args []string) error {
+		pass, err := readPassword(env, *fromStdin)
+		if err != nil {
+			return err
+		}
+		return withServices(env, func(c *cobra.Command, s *services, args []string) error { return f(c, s, args, pass) })(c, args)
+	}
+}
+
 func userCreate(env environment) *cobra.Command {
 	var roles []string
 	var fromStdin, asJSON bool
 	c := &cobra.Command{Use: "create NAME", Short: "Make an account", Args: exactly(1, "one user name"),
-		RunE: withServices(env, func(c *cobra.Command, s *services, args []string) error {
-			pass, err := readPassword(env, fromStdin)
-			if err != nil {
-				return err
-			}
+		RunE: withPassword(env, &fromStdin, func(c *cobra.Command, s *services, args []string, pass string) error {
 			user, err := s.accounts.Create(c.Context(), args[0], pass, roles)
 			if err != nil {
 				return explain(err, args[0])
@@ -166,11 +173,7 @@ func userSetPassword(env environment) *cobra.Command {
 	var fromStdin bool
 	c := &cobra.Command{Use: "set-password NAME", Short: "Replace an account's password, and end its sessions",
 		Args: exactly(1, "one user name"),
-		RunE: withServices(env, func(c *cobra.Command, s *services, args []string) error {
-			pass, err := readPassword(env, fromStdin)
-			if err != nil {
-				return err
-			}
+		RunE: withPassword(env, &fromStdin, func(c *cobra.Command, s *services, args []string, pass string) error {
 			user, err := s.accounts.SetPassword(c.Context(), args[0], pass)
 			if err != nil {
 				return explain(err, args[0])

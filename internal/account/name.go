@@ -40,8 +40,9 @@ func checkName(name string) (canonical, fault string) {
 	return canonical, ""
 }
 
-// forbidden characters are those that nobody sees: control and formatting characters, which let two names look alike
-// or a log line break, and code points that mean nothing (yet).
+// forbidden characters are those that nobody sees: control and formatting characters, fillers and variation selectors,
+// which let two names look alike or a log line break, and code points that mean nothing (yet).
 func forbidden(r rune) bool {
-	return unicode.In(r, unicode.C, unicode.Zl, unicode.Zp) || r == utf8.RuneError || !unicode.IsPrint(r) && !unicode.IsSpace(r)
+	unseen := unicode.In(r, unicode.C, unicode.Zl, unicode.Zp, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point)
+	return unseen || r == utf8.RuneError || !unicode.IsPrint(r) && !unicode.IsSpace(r)
 }

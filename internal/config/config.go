@@ -42,6 +42,9 @@ func (Secret) GoString() string { return "***" }
 // LogValue returns ***.
 func (Secret) LogValue() slog.Value { return slog.StringValue("***") }
 
+// MarshalText returns ***, for encoders.
+func (Secret) MarshalText() ([]byte, error) { return []byte("***"), nil }
+
 // Limit is how many events an address may cause in a period; a Count of 0 is no limit.
 type Limit struct {
 	Count int
@@ -98,13 +101,11 @@ func Load(environ []string, dir string) (*Config, error) {
 	}
 	c := &Config{}
 	c.Production = r.oneOf("LATCHKEY_ENV", "development", "development", "production") == "production"
-	if !c.Production {
+	if !c.Production && r.read("LATCHKEY_ENV") {
 		r.readDotEnv(dir)
 	}
 	c.read(r)
-	if len(r.faults) == 0 { // contradictions between values that could not be read would only confuse
-		c.check(r)
-	}
+	c.check(r)
 	r.refuseUnknown()
 	if len(r.faults) > 0 {
 		return nil, fmt.Errorf("the settings have %d fault(s):\n  - %s", len(r.faults), strings.Join(r.faults, "\n  - "))
@@ -120,12 +121,8 @@ func (c *Config) read(r *reader) {
 	c.DatabaseURL = Secret(r.secret("LATCHKEY_DATABASE_URL", "sqlite:data/latchkey.db"))
 	c.AutoMigrate = r.boolean("LATCHKEY_AUTO_MIGRATE", development)
 	c.RegistrationOpen = r.oneOf("LATCHKEY_REGISTRATION", "open", "open", "closed") == "open"
-	origin := ""
-	if c.PublicURL != nil {
-		origin = c.Origin()
-	}
-	c.Issuer = r.text("LATCHKEY_ISSUER", origin)
-	c.Audience = r.text("LATCHKEY_AUDIENCE", origin)
+	c.Issuer = r.text("LATCHKEY_ISSUER", c.Origin())
+	c.Audience = r.text("LATCHKEY_AUDIENCE", c.Origin())
 	c.AccessTokenTTL = r.duration("LATCHKEY_ACCESS_TOKEN_TTL", "10m", time.Second, 15*time.Minute)
 	c.RefreshTokenTTL = r.duration("LATCHKEY_REFRESH_TOKEN_TTL", "168h", time.Minute, 400*24*time.Hour)
 	c.SessionTTL = r.duration("LATCHKEY_SESSION_TTL", "720h", time.Minute, 400*24*time.Hour)
@@ -153,17 +150,16 @@ func (c *Config) read(r *reader) {
 
 // check looks for values that contradict each other, and in production for conveniences that are unsafe.
 func (c *Config) check(r *reader) {
-	if c.RefreshTokenTTL > c.SessionTTL {
+	if r.read("LATCHKEY_REFRESH_TOKEN_TTL", "LATCHKEY_SESSION_TTL") && c.RefreshTokenTTL > c.SessionTTL {
 		r.fault("LATCHKEY_REFRESH_TOKEN_TTL", "must not be longer than LATCHKEY_SESSION_TTL (%s): shorten it, or lengthen the other", c.SessionTTL)
 	}
-	if c.RefreshTokenTTL <= 2*c.RefreshGrace {
+	if r.read("LATCHKEY_REFRESH_TOKEN_TTL", "LATCHKEY_REFRESH_GRACE") && c.RefreshTokenTTL <= 2*c.RefreshGrace {
 		r.fault("LATCHKEY_REFRESH_TOKEN_TTL", "must be longer than twice LATCHKEY_REFRESH_GRACE (%s)", c.RefreshGrace)
 	}
-	if c.CookieSameSite == "none" && !c.SecureCookies() {
+	if r.read("LATCHKEY_COOKIE_SAMESITE", "LATCHKEY_PUBLIC_URL") && c.CookieSameSite == "none" && !c.SecureCookies() {
 		r.fault("LATCHKEY_COOKIE_SAMESITE", "none needs https: browsers drop such a cookie without Secure. Use an https LATCHKEY_PUBLIC_URL, or lax or strict")
 	}
-	scheme, rest, _ := strings.Cut(string(c.DatabaseURL), ":")
-	switch scheme {
+	switch scheme, rest, _ := strings.Cut(string(c.DatabaseURL), ":"); scheme {
 	case "sqlite":
 		if rest == "" || strings.Contains(rest, ":memory:") {
 			r.fault("LATCHKEY_DATABASE_URL", "needs a file, like sqlite:data/latchkey.db")
@@ -173,20 +169,25 @@ func (c *Config) check(r *reader) {
 	default:
 		r.fault("LATCHKEY_DATABASE_URL", "must begin with sqlite: or sqlserver://, like sqlite:data/latchkey.db")
 	}
+	if c.OpsAddr != "" && c.OpsAddr == c.Addr {
+		r.fault("LATCHKEY_OPS_ADDR", "must be another address than LATCHKEY_ADDR: metrics are not for the public")
+	}
+	if !r.read("LATCHKEY_ENV") {
+		return
+	}
 	if !c.Production {
 		for _, name := range []string{"LATCHKEY_ADDR", "LATCHKEY_OPS_ADDR"} {
-			if addr := map[string]string{"LATCHKEY_ADDR": c.Addr, "LATCHKEY_OPS_ADDR": c.OpsAddr}[name]; addr != "" && !isLoopbackAddress(addr) {
+			addr := map[string]string{"LATCHKEY_ADDR": c.Addr, "LATCHKEY_OPS_ADDR": c.OpsAddr}[name]
+			if r.read(name) && addr != "" && !isLoopbackAddress(addr) {
 				r.fault(name, "must be on a loopback address (127.0.0.1, [::1], localhost) in development: set LATCHKEY_ENV=production to be reached from elsewhere")
 			}
 		}
 		return
 	}
-	if !c.SecureCookies() {
-		if host := c.PublicURL.Hostname(); !isLoopbackHost(host) {
-			r.fault("LATCHKEY_PUBLIC_URL", "must be https in production: with http, passwords and tokens travel in the clear")
-		}
+	if r.read("LATCHKEY_PUBLIC_URL") && !c.SecureCookies() && !isLoopbackHost(c.PublicURL.Hostname()) {
+		r.fault("LATCHKEY_PUBLIC_URL", "must be https in production: with http, passwords and tokens travel in the clear")
 	}
-	if len(c.RefreshSecrets) == 0 {
+	if r.read("LATCHKEY_REFRESH_SECRET") && len(c.RefreshSecrets) == 0 {
 		r.fault("LATCHKEY_REFRESH_SECRET", "must be set in production: make one with `openssl rand -base64 32`, best in a file named by LATCHKEY_REFRESH_SECRET_FILE")
 	}
 }
@@ -212,6 +213,15 @@ type reader struct {
 
 func (r *reader) fault(name, format string, arguments ...any) {
 	r.faults = append(r.faults, name+" "+fmt.Sprintf(format, arguments...))
+}
+
+// read says whether settings could be read: a contradiction to one that could not would only confuse.
+func (r *reader) read(names ...string) bool {
+	return !slices.ContainsFunc(r.faults, func(fault string) bool {
+		return slices.ContainsFunc(names, func(name string) bool {
+			return strings.HasPrefix(fault, name+" ") || strings.HasPrefix(fault, name+"_FILE ")
+		})
+	})
 }
 
 // readDotEnv adds what the file says to what the environment does not say.
@@ -240,7 +250,7 @@ func (r *reader) readDotEnv(dir string) {
 		r.fault("LATCHKEY_ENV", "in .env must be development: the file counts in development only, so set it in the environment")
 	}
 	for name, value := range values {
-		if _, set := r.values[name]; !set && strings.HasPrefix(name, prefix) { // other programs may share the file
+		if r.values[name] == "" && strings.HasPrefix(name, prefix) { // other programs may share the file
 			r.values[name] = value
 		}
 	}
@@ -281,7 +291,11 @@ func (r *reader) secret(name, fallback string) string {
 		r.fault(name+"_FILE", "cannot be read: %v", err)
 		return fallback
 	}
-	return strings.TrimSpace(string(content))
+	if value = strings.TrimSpace(string(content)); value == "" {
+		r.fault(name+"_FILE", "names a file that is empty")
+		return fallback
+	}
+	return value
 }
 
 func (r *reader) secrets(name string) []Secret {
@@ -336,7 +350,8 @@ func (r *reader) integer(name string, fallback, least, most int) int {
 func (r *reader) duration(name, fallback string, least, most time.Duration) time.Duration {
 	d, err := time.ParseDuration(r.text(name, fallback))
 	if err != nil || d < least || d > most || d%time.Millisecond != 0 || least >= time.Second && d%time.Second != 0 {
-		r.fault(name, "must be a time from %s to %s, like %s", least, most, fallback)
+		r.fault(name, "must be a time from %s to %s, like %s, in whole %s", least, most, fallback,
+			map[bool]string{true: "seconds", false: "milliseconds"}[least >= time.Second])
 		d, _ = time.ParseDuration(fallback)
 	}
 	return d
@@ -382,7 +397,7 @@ func (r *reader) publicURL(name, fallback string) *url.URL {
 	u, err := url.Parse(v)
 	if err != nil || checkOrigin(v) != "" {
 		r.fault(name, "must be the scheme, host and perhaps port by which browsers reach the server, like https://auth.example.com, without anything behind")
-		return nil
+		u, _ = url.Parse(fallback)
 	}
 	return u
 }

@@ -33,7 +33,8 @@ func (s *server) cookie(value string, maxAge int) *http.Cookie {
 // setRefreshToken hands the client the token of a grant, if there is one to hand over.
 func (s *server) setRefreshToken(w http.ResponseWriter, g session.Grant) {
 	if g.RefreshToken != "" {
-		http.SetCookie(w, s.cookie(g.RefreshToken, int(g.RefreshExpiresIn.Seconds())))
+		// 0 would leave Max-Age out, and the cookie would live as long as the browser.
+		http.SetCookie(w, s.cookie(g.RefreshToken, max(1, int(g.RefreshExpiresIn.Seconds()))))
 	}
 }
 

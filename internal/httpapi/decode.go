@@ -18,9 +18,9 @@ const maxBody = 16 << 10
 // request means one thing to everybody who looks at it: one JSON object in valid UTF-8, no name twice, none unknown or
 // in another case, nothing behind it.
 func decode(r *http.Request, into any) error {
-	mediaType, parameters, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	mediaType, parameters, err := mime.ParseMediaType(strings.Join(r.Header.Values("Content-Type"), ","))
 	if charset := parameters["charset"]; err != nil || mediaType != "application/json" ||
-		charset != "" && !strings.EqualFold(charset, "utf-8") || r.Header.Get("Content-Encoding") != "" {
+		charset != "" && !strings.EqualFold(charset, "utf-8") || strings.Join(r.Header.Values("Content-Encoding"), "") != "" {
 		return errMediaType
 	}
 	if err := json.UnmarshalRead(r.Body, into, json.RejectUnknownMembers(true)); err != nil {

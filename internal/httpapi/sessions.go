@@ -40,8 +40,9 @@ func (s *server) listSessions(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *server) endSession(w http.ResponseWriter, r *http.Request) error {
-	id, err := uuid.Parse(chi.URLParam(r, "id"))
-	if err != nil {
+	text := chi.URLParam(r, "id")
+	id, err := uuid.Parse(text)
+	if err != nil || len(text) != len(id.String()) { // the library knows other spellings too
 		return session.ErrNotFound
 	}
 	if err := s.Sessions.End(r.Context(), principal(r), id); err != nil {

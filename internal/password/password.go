@@ -153,9 +153,14 @@ type parameters struct {
 	salt, hash     []byte
 }
 
+// String returns the PHC string.
+func (p parameters) String() string {
+	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, p.memory, p.passes, p.threads,
+		base64.RawStdEncoding.EncodeToString(p.salt), base64.RawStdEncoding.EncodeToString(p.hash))
+}
+
 func encode(salt, hash []byte) string {
-	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, memory, passes, threads,
-		base64.RawStdEncoding.EncodeToString(salt), base64.RawStdEncoding.EncodeToString(hash))
+	return parameters{memory: memory, passes: passes, threads: threads, salt: salt, hash: hash}.String()
 }
 
 func parse(phc string) (parameters, error) {
@@ -174,7 +179,8 @@ func parse(phc string) (parameters, error) {
 	inBounds := version == argon2.Version && 1 <= p.passes && p.passes <= maxPasses && 1 <= p.threads && p.threads <= maxThreads &&
 		8*uint32(p.threads) <= p.memory && p.memory <= maxMemory &&
 		8 <= len(p.salt) && len(p.salt) <= 64 && 16 <= len(p.hash) && len(p.hash) <= 64
-	if saltErr != nil || hashErr != nil || !inBounds {
+	// Sscanf is lenient about what stands behind the numbers: only the one spelling of these parameters will do.
+	if saltErr != nil || hashErr != nil || !inBounds || p.String() != phc {
 		return p, ErrMalformedHash
 	}
 	return p, nil

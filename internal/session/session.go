@@ -218,7 +218,11 @@ func (s *Service) grant(row store.Session, roles []string, refreshToken string, 
 	if end.Before(expires) { // other services, which know no sessions, see the token end with it too
 		expires = end
 	}
-	expires = expires.Truncate(time.Second) // as a JWT counts
+	// A JWT counts whole seconds. In the session's last second it expires with that second.
+	issued := now.Truncate(time.Second)
+	if expires = expires.Truncate(time.Second); !expires.After(issued) {
+		expires = issued.Add(time.Second)
+	}
 	signed, err := s.access.Sign(token.Access{
 		UserID: row.UserID, SessionID: row.ID, Generation: row.Generation, Roles: roles, ExpiresAt: expires,
 	})
@@ -226,7 +230,7 @@ func (s *Service) grant(row store.Session, roles []string, refreshToken string, 
 		return Grant{}, err
 	}
 	return Grant{
-		AccessToken: signed, ExpiresIn: expires.Sub(now.Truncate(time.Second)),
+		AccessToken: signed, ExpiresIn: expires.Sub(issued),
 		RefreshToken: refreshToken, RefreshExpiresIn: s.options.ExpiresAt(row).Sub(now),
 	}, nil
 }

@@ -22,15 +22,9 @@ const sqliteScheme = "sqlite:"
 const sqliteReaders = 4
 
 func openSQLite(path string) (*Store, error) {
-	if path == "" || strings.Contains(path, ":memory:") {
-		return nil, errors.New("store: the database URL needs a file, like sqlite:data/latchkey.db")
-	}
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, fmt.Errorf("find the database file: %w", err)
-	}
-	if err := createPrivate(path); err != nil {
-		return nil, err
 	}
 	write, err := openSQLitePool(path, 1)
 	if err != nil {
@@ -71,6 +65,9 @@ func openSQLitePool(path string, size int, pragmas ...string) (*gorm.DB, error) 
 // createPrivate makes the database file 0600 and its folder, where there is none, 0700. SQLite gives its companions,
 // -wal and -shm, the mode of the file.
 func createPrivate(path string) error {
+	if path == "" || strings.Contains(path, ":memory:") {
+		return errors.New("store: the database URL needs a file, like sqlite:data/latchkey.db")
+	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fmt.Errorf("make the database's folder: %w", err)
 	}

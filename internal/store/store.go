@@ -44,7 +44,11 @@ type Store struct {
 func Open(url string) (*Store, error) {
 	switch {
 	case strings.HasPrefix(url, sqliteScheme):
-		return openSQLite(strings.TrimPrefix(url, sqliteScheme))
+		path := strings.TrimPrefix(url, sqliteScheme)
+		if err := createPrivate(path); err != nil {
+			return nil, err
+		}
+		return openSQLite(path)
 	case strings.HasPrefix(url, "sqlserver://"):
 		return openSQLServer(url)
 	}
@@ -57,6 +61,7 @@ func OpenExisting(url string) (*Store, error) {
 		if _, err := os.Stat(path); err != nil {
 			return nil, fmt.Errorf("%w: %w: `latchkey migrate up` makes it", ErrUnavailable, err)
 		}
+		return openSQLite(path)
 	}
 	return Open(url)
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/uuid"
 )
@@ -43,12 +44,42 @@ type Access struct {
 	ExpiresAt time.Time
 }
 
+// claims is the payload, member by member. Times are whole seconds since 1970.
 type claims struct {
-	jwt.RegisteredClaims
+	Issuer     string    `json:"iss"`
+	Subject    uuid.UUID `json:"sub"`
+	Audience   []string  `json:"aud"`
+	ExpiresAt  int64     `json:"exp"`
+	NotBefore  int64     `json:"nbf"`
+	IssuedAt   int64     `json:"iat"`
+	ID         uuid.UUID `json:"jti"`
 	SessionID  uuid.UUID `json:"sid"`
 	Generation int       `json:"gen"`
 	ClientID   string    `json:"client_id"`
 	Roles      []string  `json:"roles"`
+}
+
+// jwtClaims is claims as golang-jwt wants them.
+type jwtClaims struct{ claims }
+
+// UnmarshalJSON is strict, so that a token says one thing to everybody who reads it: no member twice, none in another
+// case, none unknown, no text where a number belongs.
+func (p *jwtClaims) UnmarshalJSON(b []byte) error {
+	return json.Unmarshal(b, &p.claims, json.RejectUnknownMembers(true))
+}
+
+// MarshalJSON encodes the claims.
+func (p jwtClaims) MarshalJSON() ([]byte, error) { return json.Marshal(p.claims) }
+
+func (p jwtClaims) GetExpirationTime() (*jwt.NumericDate, error) { return date(p.ExpiresAt) }
+func (p jwtClaims) GetIssuedAt() (*jwt.NumericDate, error)       { return date(p.IssuedAt) }
+func (p jwtClaims) GetNotBefore() (*jwt.NumericDate, error)      { return date(p.NotBefore) }
+func (p jwtClaims) GetIssuer() (string, error)                   { return p.Issuer, nil }
+func (p jwtClaims) GetSubject() (string, error)                  { return p.Subject.String(), nil }
+func (p jwtClaims) GetAudience() (jwt.ClaimStrings, error)       { return p.Audience, nil }
+
+func date(seconds int64) (*jwt.NumericDate, error) {
+	return jwt.NewNumericDate(time.Unix(seconds, 0)), nil
 }
 
 // Issuer signs and verifies access tokens. It is safe for concurrent use.
@@ -87,13 +118,11 @@ func (i *Issuer) Sign(a Access) (string, error) {
 	}
 	now := i.now()
 	key := i.keys.Signer(now)
-	t := jwt.NewWithClaims(jwt.SigningMethodES256, claims{
-		RegisteredClaims: jwt.RegisteredClaims{
-			Issuer: i.issuer, Audience: jwt.ClaimStrings{i.audience}, Subject: a.UserID.String(), ID: id.String(),
-			IssuedAt: jwt.NewNumericDate(now), NotBefore: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(a.ExpiresAt),
-		},
-		SessionID: a.SessionID, Generation: a.Generation, ClientID: ClientID, Roles: a.Roles,
-	})
+	t := jwt.NewWithClaims(jwt.SigningMethodES256, jwtClaims{claims{
+		Issuer: i.issuer, Subject: a.UserID, Audience: []string{i.audience},
+		ExpiresAt: a.ExpiresAt.Unix(), NotBefore: now.Unix(), IssuedAt: now.Unix(),
+		ID: id, SessionID: a.SessionID, Generation: a.Generation, ClientID: ClientID, Roles: a.Roles,
+	}})
 	t.Header["typ"] = AccessType
 	t.Header["kid"] = key.ID
 	signed, err := t.SignedString(key.private)
@@ -126,26 +155,23 @@ func (i *Issuer) verify(raw string, parser *jwt.Parser) (Access, error) {
 	if !known {
 		return Access{}, ErrInvalidAccess
 	}
-	var c claims
-	_, err := parser.ParseWithClaims(raw, &c, func(*jwt.Token) (any, error) { return &key.private.PublicKey, nil })
-	if err != nil {
-		return Access{}, ErrInvalidAccess
-	}
-	return c.access(i)
-}
-
-// access checks what the library leaves unchecked, or checks only where its claims are validated.
-func (c claims) access(i *Issuer) (Access, error) {
-	subject, err := uuid.Parse(c.Subject)
-	id, idErr := uuid.Parse(c.ID)
-	if err != nil || idErr != nil || c.IssuedAt == nil || c.ExpiresAt == nil || c.SessionID == uuid.Nil ||
-		c.Generation < 1 || c.Issuer != i.issuer || len(c.Audience) != 1 || c.Audience[0] != i.audience ||
-		c.ClientID != ClientID || c.ExpiresAt.Sub(c.IssuedAt.Time) > MaxAccessTTL || c.ExpiresAt.Unix() <= 0 {
+	var p jwtClaims
+	_, err := parser.ParseWithClaims(raw, &p, func(*jwt.Token) (any, error) { return &key.private.PublicKey, nil })
+	if err != nil || !p.wellFormed(i) {
 		return Access{}, ErrInvalidAccess
 	}
 	return Access{
-		ID: id, UserID: subject, SessionID: c.SessionID, Generation: c.Generation, Roles: c.Roles, ExpiresAt: c.ExpiresAt.Time,
+		ID: p.ID, UserID: p.Subject, SessionID: p.SessionID, Generation: p.Generation, Roles: p.Roles,
+		ExpiresAt: time.Unix(p.ExpiresAt, 0).UTC(),
 	}, nil
+}
+
+// wellFormed checks what the library leaves unchecked, or checks only where it validates the claims.
+func (c claims) wellFormed(i *Issuer) bool {
+	return c.Issuer == i.issuer && len(c.Audience) == 1 && c.Audience[0] == i.audience && c.ClientID == ClientID &&
+		c.Subject != uuid.Nil && c.ID != uuid.Nil && c.SessionID != uuid.Nil && c.Generation >= 1 &&
+		0 < c.IssuedAt && c.IssuedAt <= c.ExpiresAt && c.ExpiresAt-c.IssuedAt <= int64(MaxAccessTTL/time.Second) &&
+		0 < c.NotBefore && c.NotBefore <= c.ExpiresAt
 }
 
 // isTokenAlphabet keeps out line breaks, which even strict base64 decoding skips.

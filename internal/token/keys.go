@@ -133,22 +133,26 @@ func (k Keys) JWKS() ([]byte, error) {
 // one is ErrNoKeys. A file that cannot be used, or that others than its owner may read, is an error that names the
 // file and what to do; no key is passed over in silence, for its tokens would be refused.
 func LoadKeys(dir string) (Keys, error) {
-	files, err := filepath.Glob(filepath.Join(dir, "*.pem"))
-	if err != nil {
-		return nil, fmt.Errorf("look for keys in %s: %w", dir, err)
-	}
-	if len(files) == 0 {
-		return nil, fmt.Errorf("%w in %s", ErrNoKeys, dir)
+	files, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("look for signing keys: %w", err)
 	}
 	var keys Keys
 	var faults []error
-	for _, file := range files {
+	for _, entry := range files {
+		if filepath.Ext(entry.Name()) != ".pem" || strings.HasPrefix(entry.Name(), ".") {
+			continue
+		}
+		file := filepath.Join(dir, entry.Name())
 		key, err := loadKey(file)
 		if err != nil {
 			faults = append(faults, fmt.Errorf("signing key %s: %w", file, err))
 			continue
 		}
 		keys = append(keys, key)
+	}
+	if len(keys) == 0 && faults == nil {
+		return nil, fmt.Errorf("%w in %s", ErrNoKeys, dir)
 	}
 	slices.SortFunc(keys, func(a, b Key) int { return a.SignsFrom.Compare(b.SignsFrom) })
 	return keys, errors.Join(faults...)
@@ -159,16 +163,9 @@ func loadKey(file string) (Key, error) {
 	if err != nil {
 		return Key{}, errors.New("the name must say from when on the key signs, in UTC, like 20260102T150405Z.pem: rename it")
 	}
-	info, err := os.Stat(file)
+	text, err := ReadSecret(file)
 	if err != nil {
 		return Key{}, err
-	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return Key{}, fmt.Errorf("others than its owner may use it (mode %04o): chmod 600 it", mode)
-	}
-	text, err := os.ReadFile(file) //nolint:gosec // the operator's own folder, named in the settings
-	if err != nil {
-		return Key{}, fmt.Errorf("%w: make it readable for the user that runs latchkey", err)
 	}
 	block, rest := pem.Decode(text)
 	if block == nil || len(strings.TrimSpace(string(rest))) > 0 {
@@ -207,6 +204,23 @@ func (k Key) Save(dir string) error {
 	return WriteSecret(dir, name, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 }
 
+// ReadSecret reads a file that WriteSecret wrote. One that others than its owner may use is refused: what is in it may
+// be known.
+func ReadSecret(file string) ([]byte, error) {
+	info, err := os.Stat(file)
+	if err != nil {
+		return nil, err
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+		return nil, fmt.Errorf("others than its owner may use it (mode %04o): chmod 600 it", mode)
+	}
+	text, err := os.ReadFile(file) //nolint:gosec // the operator's own folder, named in the settings
+	if err != nil {
+		return nil, fmt.Errorf("%w: make it readable for the user that runs latchkey", err)
+	}
+	return text, nil
+}
+
 // WriteSecret puts a file that only its owner may read into the folder, which it makes if need be, in one step: the
 // file is there whole or not at all, even if the process is killed or another one does the same. A file that is there
 // already stays as it is, and the error is fs.ErrExist.
@@ -230,5 +244,9 @@ func WriteSecret(dir, name string, content []byte) error {
 		}
 		return fmt.Errorf("write a secret: %w", err)
 	}
-	return nil
+	folder, err := os.Open(dir) //nolint:gosec // the operator's own folder, named in the settings
+	if err != nil {
+		return fmt.Errorf("write a secret: %w", err)
+	}
+	return errors.Join(folder.Sync(), folder.Close()) // now a power cut cannot take the file away again
 }

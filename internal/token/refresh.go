@@ -56,6 +56,12 @@ type RefreshKeys struct {
 
 type refreshKey struct{ tag, next []byte }
 
+// String keeps the keys out of logs.
+func (k *RefreshKeys) String() string { return fmt.Sprintf("%d refresh key(s)", len(k.byID)) }
+
+// GoString keeps the keys out of %#v.
+func (k *RefreshKeys) GoString() string { return k.String() }
+
 // NewRefreshKeys derives the keys from one or more secrets of 32 bytes, newest first: new sessions use the first, and
 // a session keeps the one that it began with. Key ids are derived from the secrets, not from their order, so adding
 // one changes none of the others. Two secrets whose ids collide are refused (one chance in 256: make another one).
