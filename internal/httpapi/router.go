@@ -73,7 +73,11 @@ func (s *server) routes() chi.Router {
 	)
 	r.NotFound(s.handle(func(http.ResponseWriter, *http.Request) error { return errNotFound }))
 	r.MethodNotAllowed(s.handle(func(w http.ResponseWriter, req *http.Request) error {
-		w.Header().Set("Allow", allowed(r, req))
+		methods := allowed(r, req)
+		if methods == "" { // chi comes here for any method that it does not know, whatever the path
+			return errNotFound
+		}
+		w.Header().Set("Allow", methods)
 		return errMethod
 	}))
 
@@ -113,10 +117,17 @@ func (s *server) handle(h func(http.ResponseWriter, *http.Request) error) http.H
 
 // allowed lists the methods that a path knows, for the Allow header.
 func allowed(routes chi.Routes, r *http.Request) string {
+	path := r.URL.RawPath // as chi routes it
+	if path == "" {
+		path = r.URL.Path
+	}
 	var methods []string
-	for _, m := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
-		if routes.Match(chi.NewRouteContext(), m, r.URL.Path) || m == http.MethodHead && routes.Match(chi.NewRouteContext(), http.MethodGet, r.URL.Path) {
+	for _, m := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+		if routes.Match(chi.NewRouteContext(), m, path) {
 			methods = append(methods, m)
+			if m == http.MethodGet {
+				methods = append(methods, http.MethodHead)
+			}
 		}
 	}
 	return strings.Join(methods, ", ")

@@ -22,6 +22,7 @@ type memory struct {
 	swept time.Time
 }
 
+// remembered is a session and when it was read.
 type remembered struct {
 	row  store.OwnedSession
 	read time.Time
@@ -32,20 +33,20 @@ func newMemory(delay time.Duration) *memory {
 }
 
 // recall returns a session that was read within the delay, and the epoch to give to remember after reading one.
-func (m *memory) recall(id uuid.UUID, now time.Time) (row store.OwnedSession, ok bool, epoch uint64) {
+func (m *memory) recall(id uuid.UUID, now time.Time) (r remembered, ok bool, epoch uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	r, ok := m.rows[id]
+	r, ok = m.rows[id]
 	// A clock that was set back must not make a row last longer.
 	if age := now.Sub(r.read); ok && (age < 0 || age >= m.delay) {
 		delete(m.rows, id)
 		ok = false
 	}
-	return r.row, ok, m.epoch
+	return r, ok, m.epoch
 }
 
 // remember keeps a row, unless something was forgotten since the epoch: the row may have been read before that change.
-func (m *memory) remember(row store.OwnedSession, now time.Time, epoch uint64) {
+func (m *memory) remember(r remembered, epoch uint64) {
 	if m.delay == 0 {
 		return
 	}
@@ -55,10 +56,10 @@ func (m *memory) remember(row store.OwnedSession, now time.Time, epoch uint64) {
 		return
 	}
 	if len(m.rows) >= maxRemembered {
-		m.sweep(now)
+		m.sweep(r.read)
 	}
-	if len(m.rows) < maxRemembered {
-		m.rows[row.ID] = remembered{row: row, read: now}
+	if _, held := m.rows[r.row.ID]; held || len(m.rows) < maxRemembered {
+		m.rows[r.row.ID] = r
 	}
 }
 

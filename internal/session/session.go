@@ -133,7 +133,8 @@ func (s *Service) Start(ctx context.Context, user store.User, client Client, pre
 		if err := tx.CreateSession(ctx, &row); err != nil {
 			return err
 		}
-		surplus, err = tx.RevokeOldestSessions(ctx, user.ID, s.options.MaxPerUser, now.Add(-s.options.Absolute), ReasonLimit, now)
+		surplus, err = tx.RevokeOldestSessions(ctx, row, s.options.MaxPerUser-1,
+			now.Add(-s.options.Idle), now.Add(-s.options.Absolute), ReasonLimit, now)
 		return err
 	})
 	if err != nil {
@@ -244,18 +245,20 @@ func (s *Service) Authenticate(ctx context.Context, bearer string) (Principal, e
 	}
 	event := audit.Event{UserID: held.UserID, SessionID: held.SessionID}
 	now := s.now()
-	row, recalled, epoch := s.memory.recall(held.SessionID, now)
+	seen, recalled, epoch := s.memory.recall(held.SessionID, now)
 	for range maxAttempts {
 		if !recalled {
-			row, err = s.store.SessionByID(ctx, held.SessionID)
+			seen.read = now
+			seen.row, err = s.store.SessionByID(ctx, held.SessionID)
 			if errors.Is(err, store.ErrNotFound) {
 				return Principal{}, s.refuseAccess(ctx, "unknown_session", event)
 			}
 			if err != nil {
 				return Principal{}, err
 			}
-			s.memory.remember(row, now, epoch)
+			s.memory.remember(seen, epoch)
 		}
+		row := seen.row
 		cause, dead := s.options.dead(row, now)
 		superseded := held.Generation < row.OldestGeneration
 		unacknowledged := held.Generation == row.Generation && !row.AcknowledgedAt.Valid
@@ -282,8 +285,8 @@ func (s *Service) Authenticate(ctx context.Context, bearer string) (Principal, e
 				recalled = false
 				continue
 			}
-			row = acknowledged
-			s.memory.remember(row, now, epoch)
+			// What the statement said nothing about, the roles for one, is as old as it was.
+			s.memory.remember(remembered{row: acknowledged, read: seen.read}, epoch)
 		}
 		return Principal{
 			UserID: row.UserID, SessionID: row.ID, Username: row.Username, Roles: row.Roles, CreatedAt: row.UserCreatedAt,

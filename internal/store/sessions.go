@@ -92,21 +92,16 @@ func (s *Store) RevokeAllSessions(ctx context.Context, reason string, now time.T
 	return s.revoke(ctx, reason, now, "1 = 1")
 }
 
-// RevokeOldestSessions ends the oldest sessions of a user so that at most keep of those that began after since remain,
-// and returns how many it ended. Within a transaction that BeginLogin opened it is exact.
-func (s *Store) RevokeOldestSessions(ctx context.Context, userID uuid.UUID, keep int, since time.Time, reason string, now time.Time) (int64, error) {
-	var surplus []Session
-	err := s.write.WithContext(ctx).Select("id").
-		Where("user_id = ? AND created_at > ? AND revoked_at IS NULL", userID[:], since).
-		Order("created_at DESC, id DESC").Limit(1000).Offset(keep).Find(&surplus).Error
-	if err != nil || len(surplus) == 0 {
-		return 0, wrap(err)
-	}
-	ids := make([][]byte, len(surplus))
-	for i, session := range surplus {
-		ids[i] = session.ID[:]
-	}
-	return s.revoke(ctx, reason, now, "id IN ?", ids)
+// RevokeOldestSessions ends the oldest sessions of newest's user, so that beside newest at most keep remain of those
+// that were issued after one time and began after another; it returns how many it ended. Within a transaction that
+// BeginLogin opened it is exact.
+func (s *Store) RevokeOldestSessions(ctx context.Context, newest Session, keep int, issuedAfter, createdAfter time.Time,
+	reason string, now time.Time) (int64, error) {
+	surplus := s.write.Model(&Session{}).Select("id").
+		Where("user_id = ? AND id <> ? AND created_at > ? AND issued_at > ? AND revoked_at IS NULL",
+			newest.UserID[:], newest.ID[:], createdAfter, issuedAfter).
+		Order("created_at DESC, id DESC").Limit(1000).Offset(keep)
+	return s.revoke(ctx, reason, now, "id IN (?)", surplus)
 }
 
 func (s *Store) revoke(ctx context.Context, reason string, now time.Time, condition string, arguments ...any) (int64, error) {

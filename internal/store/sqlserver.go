@@ -12,6 +12,8 @@ import (
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/database"
 	"gorm.io/driver/sqlserver"
+	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
 )
 
 const (
@@ -35,13 +37,29 @@ func openSQLServer(url string) (*Store, error) {
 	pool.SetMaxOpenConns(sqlServerConnections)
 	pool.SetMaxIdleConns(sqlServerConnections)
 	pool.SetConnMaxLifetime(sqlServerConnectionLifetime)
-	db, err := openGORM(sqlserver.New(sqlserver.Config{Conn: pool}))
+	db, err := openGORM(sqlServerDialector{sqlserver.Dialector{Config: &sqlserver.Config{Conn: pool}}})
 	if err != nil {
 		return nil, err
 	}
 	migrator, err := newMigrator("sqlserver", database.DialectMSSQL, db, goose.WithSessionLocker(applicationLock{}))
 	return &Store{read: db, write: db, migrator: migrator,
 		description: fmt.Sprintf("SQL Server %s:%d, database %s", parsed.Host, parsed.Port, parsed.Database)}, err
+}
+
+// sqlServerDialector is GORM's dialect, with times in UTC whatever their zone: DATETIME2 keeps no offset, so that of
+// another zone's time only the clock's face would be stored.
+type sqlServerDialector struct{ sqlserver.Dialector }
+
+// BindVarTo is called for each parameter of a statement, when it is the last of stmt.Vars.
+func (d sqlServerDialector) BindVarTo(w clause.Writer, stmt *gorm.Statement, v any) {
+	last := &stmt.Vars[len(stmt.Vars)-1]
+	switch t := v.(type) {
+	case time.Time:
+		*last = t.UTC()
+	case sql.NullTime:
+		*last = sql.NullTime{Time: t.Time.UTC(), Valid: t.Valid}
+	}
+	d.Dialector.BindVarTo(w, stmt, v)
 }
 
 // applicationLock lets one replica migrate at a time, by a lock that SQL Server itself drops with the connection.

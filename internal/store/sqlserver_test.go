@@ -1,0 +1,188 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	mssql "github.com/microsoft/go-mssqldb"
+	"gorm.io/gorm"
+)
+
+func TestSQLServerURLErrorsHideThePassword(t *testing.T) {
+	const password = "hunter2-canary"
+	for _, url := range []string{
+		"sqlserver://user:" + password + "@host:port/x",
+		"sqlserver://user:" + password + "@host:99999999?database=d",
+		"sqlserver://user:" + password + "@ho st",
+		"sqlserver://user:%zz" + password + "@host",
+		"sqlserver://user:" + password + "@[::1",
+		"sqlserver://user:" + password + "@host?encrypt=perhaps",
+		"sqlserver://user:" + password + "@host?dial timeout=" + password,
+		"sqlserver://user:" + password + "\x7f@host",
+		"sqlserver://user:" + password + "@host?certificate=/does/not/exist&encrypt=true",
+		"sqlserver:user:" + password + "@host",
+		"server=host;user id=user;password=" + password,
+		"postgres://user:" + password + "@host/d",
+	} {
+		s, err := Open(url)
+		if err == nil {
+			_ = s.Close()
+			t.Errorf("%q is accepted", url)
+		} else if strings.Contains(err.Error(), password) {
+			t.Errorf("the error shows the password: %v", err)
+		}
+	}
+}
+
+func TestSQLServerIsDescribedWithoutItsPassword(t *testing.T) {
+	s, err := Open("sqlserver://user:hunter2-canary@db.example.com:1444?database=latchkey")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := s.Description(), "SQL Server db.example.com:1444, database latchkey"; got != want {
+		t.Errorf("the description is %q, want %q", got, want)
+	}
+	if err := s.Close(); err != nil {
+		t.Errorf("closing a server that was never asked: %v", err)
+	}
+}
+
+func TestSQLServerThatIsAwayIsUnavailable(t *testing.T) {
+	s, err := Open("sqlserver://user:hunter2-canary@127.0.0.1:1?database=latchkey&dial+timeout=1&connection+timeout=1")
+	if err != nil {
+		t.Fatalf("opening a server that is away: %v", err)
+	}
+	defer func() { _ = s.Close() }()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	for name, err := range map[string]error{
+		"Ready": s.Ready(ctx), "UserByID": func() error { _, err := s.UserByID(ctx, uuid.UUID{1}); return err }(),
+	} {
+		if !errors.Is(err, ErrUnavailable) || errors.Is(err, ErrSchemaBehind) {
+			t.Errorf("%s gives %v, want ErrUnavailable", name, err)
+		}
+		if strings.Contains(fmt.Sprint(err), "canary") {
+			t.Errorf("%s shows the password: %v", name, err)
+		}
+	}
+}
+
+// statement is one statement as it would go to SQL Server.
+type statement struct {
+	sql  string
+	vars []any
+}
+
+// recordSQLServer gives a Store that builds its statements for SQL Server and sends none.
+func recordSQLServer(t *testing.T) (*Store, *[]statement) {
+	t.Helper()
+	s, err := Open("sqlserver://user:password@127.0.0.1:1?database=latchkey")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	var list []statement
+	record := func(db *gorm.DB) { list = append(list, statement{db.Statement.SQL.String(), db.Statement.Vars}) }
+	callbacks := s.write.Callback()
+	err = errors.Join(callbacks.Create().After("*").Register("record", record), callbacks.Update().After("*").Register("record", record),
+		callbacks.Query().After("*").Register("record", record), callbacks.Delete().After("*").Register("record", record))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dry := s.write.Session(&gorm.Session{DryRun: true})
+	s.read, s.write = dry, dry
+	return s, &list
+}
+
+// An untyped nil has no type that the server could store in a binary column (error 257), and a time with a zone loses
+// its hours in a DATETIME2.
+func TestParametersForSQLServerHaveTheirTypes(t *testing.T) {
+	s, list := recordSQLServer(t)
+	ctx := t.Context()
+	now := time.Date(2026, 1, 2, 3, 4, 5, 678_000_000, time.UTC)
+	user := User{ID: uuid.UUID{1}, Username: "a", CanonicalName: "a", PasswordHash: "h", CreatedAt: now}
+	session := Session{ID: uuid.UUID{2}, UserID: user.ID, Generation: 1, OldestGeneration: 1, CurrentHash: bytes.Repeat([]byte{1}, 32), IssuedAt: now, CreatedAt: now}
+	ignore := func(_ any, err error) { _ = err } // without a server there are no rows
+	_ = s.CreateUser(ctx, &user)
+	_ = s.CreateSession(ctx, &session)
+	ignore(s.AdvanceSession(ctx, session, session))
+	acknowledged := session
+	acknowledged.AcknowledgedAt, acknowledged.ParentHash = sql.NullTime{Time: now, Valid: true}, session.CurrentHash
+	ignore(s.AdvanceSession(ctx, acknowledged, acknowledged))
+	_ = s.SetDisabled(ctx, user.ID, sql.NullTime{})
+	_ = s.SetRoles(ctx, user.ID, nil)
+	ignore(s.RevokeUserSessions(ctx, user.ID, uuid.Nil, "x", now))
+	ignore(s.BeginLogin(ctx, user.ID, "h", now))
+	ignore(s.SetPasswordHash(ctx, user.ID, "h", "i"))
+	ignore(s.LiveSessions(ctx, user.ID, now, now))
+	ignore(s.UserByName(ctx, "a"))
+	ignore(s.SessionByID(ctx, session.ID))
+	_ = s.DeleteUser(ctx, user.ID)
+	if len(*list) != 13 {
+		t.Fatalf("%d statements were recorded, want 13: %v", len(*list), *list)
+	}
+	conn := new(mssql.Conn)
+	for _, statement := range *list {
+		for i, v := range statement.vars {
+			named := driver.NamedValue{Ordinal: i + 1, Value: v}
+			if err := conn.CheckNamedValue(&named); err != nil {
+				t.Errorf("%s: parameter %d: %v", statement.sql, i+1, err)
+			}
+			if named.Value == nil {
+				t.Errorf("%s: parameter %d is an untyped nil", statement.sql, i+1)
+			}
+			if valuer, ok := named.Value.(driver.Valuer); ok {
+				inner, err := valuer.Value()
+				if _, isTime := valuer.(sql.NullTime); err != nil || inner == nil && !isTime {
+					t.Errorf("%s: parameter %d, a %T, gives %v and %v", statement.sql, i+1, valuer, inner, err)
+				}
+				if inner != nil {
+					named.Value = inner
+				}
+			}
+			if at, ok := named.Value.(time.Time); ok && at.Location() != time.UTC {
+				t.Errorf("%s: parameter %d is a time of another zone, %v", statement.sql, i+1, at)
+			}
+			if reflect.TypeOf(named.Value) == reflect.TypeFor[uuid.UUID]() {
+				t.Errorf("%s: parameter %d is a UUID, which goes over the wire as text", statement.sql, i+1)
+			}
+		}
+		if strings.Contains(statement.sql, "MERGE") || strings.Contains(statement.sql, "RETURNING") {
+			t.Errorf("a statement that SQL Server runs badly or not at all: %s", statement.sql)
+		}
+	}
+}
+
+func TestTimesGoToSQLServerInUTC(t *testing.T) {
+	s, list := recordSQLServer(t)
+	now := time.Date(2026, 1, 2, 5, 4, 5, 0, time.FixedZone("", 7200))
+	ctx := t.Context()
+	user := User{ID: uuid.UUID{1}, Username: "a", CanonicalName: "a", PasswordHash: "h", CreatedAt: now}
+	session := Session{ID: uuid.UUID{2}, UserID: user.ID, Generation: 1, CurrentHash: make([]byte, 32), IssuedAt: now, CreatedAt: now}
+	session.AcknowledgedAt = sql.NullTime{Time: now, Valid: true}
+	_ = s.CreateUser(ctx, &user)
+	_ = s.CreateSession(ctx, &session)
+	_, _ = s.AdvanceSession(ctx, session, session)
+	_ = s.SetDisabled(ctx, user.ID, sql.NullTime{Time: now, Valid: true})
+	_, _ = s.RevokeAllSessions(ctx, "x", now)
+	_, _ = s.BeginLogin(ctx, user.ID, "h", now)
+	for _, statement := range *list {
+		for i, v := range statement.vars {
+			if nullable, ok := v.(sql.NullTime); ok {
+				v = nullable.Time
+			}
+			if at, ok := v.(time.Time); ok && !at.IsZero() && at.Location() != time.UTC {
+				t.Errorf("parameter %d is %v, which DATETIME2 takes for another instant: %s", i+1, at, statement.sql)
+			}
+		}
+	}
+}
