@@ -323,13 +323,15 @@ func notFound(err error) error {
 var nameMessages = map[string]string{
 	"too_short":          fmt.Sprintf("must have at least %d characters", MinName),
 	"too_long":           fmt.Sprintf("must have at most %d characters", MaxName),
-	"invalid_characters": "must not contain control characters or invisible ones",
+	"invalid_characters": "must not contain control characters, invisible ones or two spaces in a row",
 }
 
 func checkPassword(field, pass string) *FieldError {
 	switch err := password.Check(pass); {
 	case errors.Is(err, password.ErrTooShort):
 		return &FieldError{field, "too_short", err.Error()}
+	case errors.Is(err, password.ErrNotText):
+		return &FieldError{field, "invalid_characters", err.Error()}
 	case err != nil:
 		return &FieldError{field, "too_long", err.Error()}
 	}

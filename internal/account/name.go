@@ -34,7 +34,7 @@ func checkName(name string) (canonical, fault string) {
 		return canonical, "too_short"
 	case n > MaxName || given > MaxName:
 		return canonical, "too_long"
-	case strings.ContainsFunc(name, forbidden) || !utf8.ValidString(name):
+	case strings.ContainsFunc(name, forbidden) || strings.Contains(canonical, "  ") || !utf8.ValidString(name):
 		return canonical, "invalid_characters"
 	}
 	return canonical, ""
@@ -44,5 +44,9 @@ func checkName(name string) (canonical, fault string) {
 // which let two names look alike or a log line break, and code points that mean nothing (yet).
 func forbidden(r rune) bool {
 	unseen := unicode.In(r, unicode.C, unicode.Zl, unicode.Zp, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point)
-	return unseen || r == utf8.RuneError || !unicode.IsPrint(r) && !unicode.IsSpace(r)
+	return unseen || strings.ContainsRune(blanks, r) || r == utf8.RuneError || !unicode.IsPrint(r) && !unicode.IsSpace(r)
 }
+
+// blanks are the characters that Unicode counts as visible and fonts draw as nothing: the Braille blank, the object
+// replacement, the null notehead, a hieroglyphic filler, the Khitan filler.
+const blanks = "\u2800\ufffc\U0001d159\U00013441\U00013442\U00016fe4"

@@ -27,6 +27,8 @@ import (
 
 const prefix = "LATCHKEY_"
 
+const maxClaim = 256
+
 // DefaultAddr is the public listener where the settings name none.
 const DefaultAddr = "127.0.0.1:8080"
 
@@ -121,8 +123,8 @@ func (c *Config) read(r *reader) {
 	c.DatabaseURL = Secret(r.secret("LATCHKEY_DATABASE_URL", "sqlite:data/latchkey.db"))
 	c.AutoMigrate = r.boolean("LATCHKEY_AUTO_MIGRATE", development)
 	c.RegistrationOpen = r.oneOf("LATCHKEY_REGISTRATION", "open", "open", "closed") == "open"
-	c.Issuer = r.text("LATCHKEY_ISSUER", c.Origin())
-	c.Audience = r.text("LATCHKEY_AUDIENCE", c.Origin())
+	c.Issuer = r.claim("LATCHKEY_ISSUER", c.Origin())
+	c.Audience = r.claim("LATCHKEY_AUDIENCE", c.Origin())
 	c.AccessTokenTTL = r.duration("LATCHKEY_ACCESS_TOKEN_TTL", "10m", time.Second, 15*time.Minute)
 	c.RefreshTokenTTL = r.duration("LATCHKEY_REFRESH_TOKEN_TTL", "168h", time.Minute, 400*24*time.Hour)
 	c.SessionTTL = r.duration("LATCHKEY_SESSION_TTL", "720h", time.Minute, 400*24*time.Hour)
@@ -153,8 +155,8 @@ func (c *Config) check(r *reader) {
 	if r.read("LATCHKEY_REFRESH_TOKEN_TTL", "LATCHKEY_SESSION_TTL") && c.RefreshTokenTTL > c.SessionTTL {
 		r.fault("LATCHKEY_REFRESH_TOKEN_TTL", "must not be longer than LATCHKEY_SESSION_TTL (%s): shorten it, or lengthen the other", c.SessionTTL)
 	}
-	if r.read("LATCHKEY_REFRESH_TOKEN_TTL", "LATCHKEY_REFRESH_GRACE") && c.RefreshTokenTTL <= 2*c.RefreshGrace {
-		r.fault("LATCHKEY_REFRESH_TOKEN_TTL", "must be longer than twice LATCHKEY_REFRESH_GRACE (%s)", c.RefreshGrace)
+	if r.read("LATCHKEY_REFRESH_TOKEN_TTL", "LATCHKEY_REFRESH_GRACE") && c.RefreshTokenTTL <= 3*c.RefreshGrace {
+		r.fault("LATCHKEY_REFRESH_TOKEN_TTL", "must be longer than three times LATCHKEY_REFRESH_GRACE (%s)", c.RefreshGrace)
 	}
 	if r.read("LATCHKEY_COOKIE_SAMESITE", "LATCHKEY_PUBLIC_URL") && c.CookieSameSite == "none" && !c.SecureCookies() {
 		r.fault("LATCHKEY_COOKIE_SAMESITE", "none needs https: browsers drop such a cookie without Secure. Use an https LATCHKEY_PUBLIC_URL, or lax or strict")
@@ -186,6 +188,11 @@ func (c *Config) check(r *reader) {
 	}
 	if r.read("LATCHKEY_PUBLIC_URL") && !c.SecureCookies() && !isLoopbackHost(c.PublicURL.Hostname()) {
 		r.fault("LATCHKEY_PUBLIC_URL", "must be https in production: with http, passwords and tokens travel in the clear")
+	}
+	for _, origin := range c.AllowedOrigins {
+		if u, err := url.Parse(origin); r.read("LATCHKEY_ALLOWED_ORIGINS") && err == nil && u.Scheme == "http" && !isLoopbackHost(u.Hostname()) {
+			r.fault("LATCHKEY_ALLOWED_ORIGINS", "has %q, which must be https in production: whoever is on the way could change that page", origin)
+		}
 	}
 	if r.read("LATCHKEY_REFRESH_SECRET") && len(c.RefreshSecrets) == 0 {
 		r.fault("LATCHKEY_REFRESH_SECRET", "must be set in production: make one with `openssl rand -base64 32`, best in a file named by LATCHKEY_REFRESH_SECRET_FILE")
@@ -272,6 +279,15 @@ func (r *reader) text(name, fallback string) string {
 		return v
 	}
 	return fallback
+}
+
+// claim returns a setting that goes into every access token, whose length is bounded.
+func (r *reader) claim(name, fallback string) string {
+	v := r.text(name, fallback)
+	if len(v) > maxClaim {
+		r.fault(name, "must have at most %d characters: it goes into every access token", maxClaim)
+	}
+	return v
 }
 
 // secret returns a setting that may also come from the file that NAME_FILE names.
@@ -426,8 +442,13 @@ func splitList(s string) []string {
 func checkOrigin(v string) string {
 	u, err := url.Parse(v)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" ||
-		v != u.Scheme+"://"+u.Host || v != strings.ToLower(v) || strings.Contains(v, "*") {
-		return "is no origin as browsers send it, like https://app.example.com or http://localhost:3000, in lower case and without a slash at the end"
+		v != u.Scheme+"://"+u.Host || v != strings.ToLower(v) || strings.ContainsFunc(v, notInOrigins) {
+		return "is no origin as browsers send it, like https://app.example.com or http://localhost:3000, in lower case, without a slash at the end, and an international name in its xn-- form"
+	}
+	if port := u.Port(); port != "" {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return "has a port that there cannot be"
+		}
 	}
 	if port := u.Port(); strings.HasSuffix(u.Host, ":") || u.Scheme == "https" && port == "443" || u.Scheme == "http" && port == "80" {
 		return "has the scheme's own port, which browsers leave out: leave it out too"
@@ -435,9 +456,15 @@ func checkOrigin(v string) string {
 	return ""
 }
 
+func notInOrigins(c rune) bool { return c <= ' ' || c > '~' || strings.ContainsRune("*%", c) }
+
 func checkCIDR(v string) string {
-	if p, err := netip.ParsePrefix(v); err != nil || p.Masked() != p {
+	p, err := netip.ParsePrefix(v)
+	switch {
+	case err != nil || p.Masked() != p:
 		return "is no range of addresses, like 10.0.0.0/8 or 127.0.0.1/32"
+	case p.Bits() == 0:
+		return "is every address there is: then any client could choose its own"
 	}
 	return ""
 }

@@ -117,7 +117,7 @@ func TestValidValues(t *testing.T) {
 		"LATCHKEY_ACCESS_TOKEN_TTL=1s":         func(c *Config) { c.AccessTokenTTL = time.Second },
 		"LATCHKEY_ACCESS_TOKEN_TTL=15m":        func(c *Config) { c.AccessTokenTTL = 15 * time.Minute },
 		"LATCHKEY_REFRESH_TOKEN_TTL=720h":      func(c *Config) { c.RefreshTokenTTL = 720 * time.Hour },
-		"LATCHKEY_REFRESH_TOKEN_TTL=61s":       func(c *Config) { c.RefreshTokenTTL = 61 * time.Second },
+		"LATCHKEY_REFRESH_TOKEN_TTL=91s":       func(c *Config) { c.RefreshTokenTTL = 91 * time.Second },
 		"LATCHKEY_SESSION_TTL=9600h":           func(c *Config) { c.SessionTTL = 9600 * time.Hour },
 		"LATCHKEY_REFRESH_GRACE=0":             func(c *Config) { c.RefreshGrace = 0 },
 		"LATCHKEY_REFRESH_GRACE=60s":           func(c *Config) { c.RefreshGrace = time.Minute },

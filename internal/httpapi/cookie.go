@@ -40,11 +40,20 @@ func (s *server) setRefreshToken(w http.ResponseWriter, g session.Grant) {
 
 func (s *server) clearRefreshToken(w http.ResponseWriter) { http.SetCookie(w, s.cookie("", -1)) }
 
+// refreshTokens returns the values of the cookie, as many as were sent.
+func (s *server) refreshTokens(r *http.Request) []string {
+	var values []string
+	for _, c := range r.CookiesNamed(cookieName(s.Config)) {
+		values = append(values, c.Value)
+	}
+	return values
+}
+
 // refreshToken returns the value of the cookie. One that comes twice is none: another host has planted the second, and
 // which is which cannot be told.
 func (s *server) refreshToken(r *http.Request) string {
-	if sent := r.CookiesNamed(cookieName(s.Config)); len(sent) == 1 {
-		return sent[0].Value
+	if values := s.refreshTokens(r); len(values) == 1 {
+		return values[0]
 	}
 	return ""
 }

@@ -25,6 +25,7 @@ var unanswered = map[string]string{
 	"store.ErrDuplicate":            "account.Create makes it ErrUsernameTaken; that two UUIDs collide would be a fault, 500",
 	"password.ErrTooShort":          "account makes it a field of a ValidationError",
 	"password.ErrTooLong":           "account makes it a field of a ValidationError",
+	"password.ErrNotText":           "account makes it a field of a ValidationError; JSON cannot carry such a password",
 	"password.ErrMalformedHash":     "a damaged row is a fault, 500",
 	"token.ErrInvalidAccess":        "session makes it its own ErrInvalidAccess",
 	"token.ErrMalformedRefresh":     "session makes it ErrInvalidRefresh",

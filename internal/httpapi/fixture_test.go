@@ -104,7 +104,7 @@ func (f *fixture) start(t testing.TB) {
 // serve puts a handler behind real HTTP, in the place of what was there before.
 func (f *fixture) serve(t testing.TB, h http.Handler) {
 	f.Server = httptest.NewServer(h)
-	t.Cleanup(f.Server.Close)
+	t.Cleanup(f.Close)
 }
 
 // answer is a whole response.

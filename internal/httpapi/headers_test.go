@@ -211,7 +211,7 @@ func TestRequestLog(t *testing.T) {
 	f.do(t, "POST", "/api/user/register", credentialsOf("canary", "canary"), "X-Request-Id", "register-1")
 	f.do(t, "POST", "/api/user/login", credentialsOf("canary", "canary"), "X-Request-Id", "login-1")
 	f.do(t, "POST", "/api/user/login", `{"canary":`, "X-Request-Id", "broken-1", "Content-Type", "application/json; canary=canary")
-	f.Server.Close() // the last line is there
+	f.Close() // the last line is there
 	if strings.Contains(strings.ToLower(f.logs.String()), "canary") {
 		t.Errorf("a client's text is in the log: %s", f.logs.String())
 	}

@@ -11,6 +11,9 @@ import (
 // maxBuckets bounds the memory of a limiter, to about 10 MiB, whatever addresses requests come from.
 const maxBuckets = 100_000
 
+// evictionLook is how many buckets are looked at to make room for one.
+const evictionLook = 100
+
 // limiter allows each client address so many events in a period, as a token bucket: the whole count at once, then one
 // at a time. An IPv6 client counts by its /64, for it commands all addresses in it.
 type limiter struct {
@@ -74,18 +77,22 @@ func (l *limiter) refill(key netip.Prefix, now time.Time) bucket {
 	return b
 }
 
-// evict drops the buckets that are empty again, or, if all are in use, any one.
+// evict makes room: of the first buckets in the map's random order it drops those that are empty again, or, if none is,
+// one that is in use. It looks at a few only, so that a flood of addresses does not make each request dear.
 func (l *limiter) evict(now time.Time) {
+	var looked int
+	var last netip.Prefix
 	for key := range l.buckets {
 		if l.refill(key, now).spent == 0 {
 			delete(l.buckets, key)
 		}
-	}
-	for key := range l.buckets {
-		if len(l.buckets) < maxBuckets {
-			return
+		if last = key; looked == evictionLook {
+			break
 		}
-		delete(l.buckets, key)
+		looked++
+	}
+	if len(l.buckets) >= maxBuckets {
+		delete(l.buckets, last)
 	}
 }
 

@@ -39,7 +39,7 @@ func TestDocumentIsValid(t *testing.T) {
 func TestRoutesAndDocumentAgree(t *testing.T) {
 	f := newFixture(t)
 	var routed, documented []string
-	err := chi.Walk(f.Server.Config.Handler.(chi.Routes), func(method, route string, _ http.Handler,
+	err := chi.Walk(f.Config.Handler.(chi.Routes), func(method, route string, _ http.Handler,
 		_ ...func(http.Handler) http.Handler) error {
 		if !strings.HasPrefix(route, "/swagger") && method != http.MethodHead {
 			routed = append(routed, method+" "+route)
@@ -246,7 +246,7 @@ func TestLogCheckFindsFaults(t *testing.T) {
 	f.signUp(t, "alice")
 	a := f.do(t, http.MethodPost, "/api/user/login?canary=in-the-query", credentialsOf("alice", goodPassword))
 	f.do(t, http.MethodPost, "/api/user/logout", "", append(bearerOf("some-access-token"), f.cookieOf("some-refresh-token")...)...)
-	f.Server.Close()
+	f.Close()
 	log := f.logs.String()
 	if faults := f.seen.faults(log); len(faults) > 0 {
 		t.Fatal(faults)

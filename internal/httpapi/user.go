@@ -110,8 +110,12 @@ func (s *server) logout(w http.ResponseWriter, r *http.Request) error {
 	if err != nil && !errors.Is(err, errNoToken) {
 		return err
 	}
-	if err := s.Sessions.Logout(r.Context(), s.refreshToken(r), token); err != nil {
-		return err
+	// A cookie that comes twice is no reason to stay signed in.
+	for _, refreshToken := range append(s.refreshTokens(r), "") {
+		if err := s.Sessions.Logout(r.Context(), refreshToken, token); err != nil {
+			return err
+		}
+		token = ""
 	}
 	s.clearRefreshToken(w)
 	w.WriteHeader(http.StatusNoContent)

@@ -118,6 +118,9 @@ func TestLogoutTakesEitherCredential(t *testing.T) {
 		"a good cookie and a bad access token": func(h held) []string {
 			return append(bearerOf("no-access-token"), f.cookieOf(h.refresh)...)
 		},
+		"two cookies, of which it is one": func(h held) []string {
+			return append(f.cookieOf("no-refresh-token"), f.cookieOf(h.refresh)...)
+		},
 		"a bad cookie and a good access token": func(h held) []string {
 			return append(bearerOf(h.access), f.cookieOf("no-refresh-token")...)
 		},

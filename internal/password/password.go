@@ -54,19 +54,23 @@ var (
 	ErrTooShort = fmt.Errorf("must have at least %d characters", MinLength)
 	// ErrTooLong says that a password has more than MaxLength code points or MaxBytes bytes.
 	ErrTooLong = fmt.Errorf("must have at most %d characters and %d bytes", MaxLength, MaxBytes)
+	// ErrNotText says that a password is not valid UTF-8, so that no JSON could ever carry it.
+	ErrNotText = errors.New("must be text in UTF-8")
 	// ErrBusy says that so many hashes are under way that this one was not begun. Nothing was decided; ask again.
 	ErrBusy = errors.New("password: too many hashes under way")
 	// ErrMalformedHash says that a stored hash is not one that Verify understands.
 	ErrMalformedHash = errors.New("password: malformed hash")
 )
 
-// Check returns nil for a password that the policy accepts, ErrTooShort or ErrTooLong otherwise.
+// Check returns nil for a password that the policy accepts, and ErrTooShort, ErrTooLong or ErrNotText otherwise.
 func Check(password string) error {
 	switch n := utf8.RuneCountInString(password); {
 	case n < MinLength:
 		return ErrTooShort
 	case n > MaxLength || len(password) > MaxBytes:
 		return ErrTooLong
+	case !utf8.ValidString(password):
+		return ErrNotText
 	}
 	return nil
 }

@@ -108,9 +108,9 @@ func TestDecideOnTheCurrentToken(t *testing.T) {
 			row: func(r *store.OwnedSession) { r.Generation = 2 }},
 
 		{name: "unacknowledged at its issue repeats", now: issued, want: Repeat, acknowledges: true},
-		{name: "unacknowledged, a millisecond before two graces, repeats", now: issued.Add(2*g - ms), want: Repeat, acknowledges: true},
-		{name: "unacknowledged, at two graces, repeats", now: issued.Add(2 * g), want: Repeat, acknowledges: true},
-		{name: "unacknowledged, a millisecond after two graces, rotates", now: issued.Add(2*g + ms), want: Rotate},
+		{name: "unacknowledged, a millisecond before three graces, repeats", now: issued.Add(3*g - ms), want: Repeat, acknowledges: true},
+		{name: "unacknowledged, at three graces, repeats", now: issued.Add(3 * g), want: Repeat, acknowledges: true},
+		{name: "unacknowledged, a millisecond after three graces, rotates", now: issued.Add(3*g + ms), want: Rotate},
 		{name: "unacknowledged, on a clock set back, repeats", now: issued.Add(-time.Minute), want: Repeat, acknowledges: true},
 
 		{name: "acknowledged now repeats", row: acknowledgedAt(ack), now: ack, want: Repeat},
@@ -118,7 +118,7 @@ func TestDecideOnTheCurrentToken(t *testing.T) {
 		{name: "acknowledged a grace ago repeats", row: acknowledgedAt(ack), now: ack.Add(g), want: Repeat},
 		{name: "acknowledged a millisecond more than a grace ago rotates", row: acknowledgedAt(ack), now: ack.Add(g + ms), want: Rotate},
 		{name: "acknowledged, on a clock set back, repeats", row: acknowledgedAt(ack), now: ack.Add(-time.Minute), want: Repeat},
-		{name: "acknowledged at its issue, between one and two graces later, rotates", row: acknowledgedAt(issued), now: issued.Add(g + ms), want: Rotate},
+		{name: "acknowledged at its issue, between one and three graces later, rotates", row: acknowledgedAt(issued), now: issued.Add(g + ms), want: Rotate},
 	} {
 		t.Run(d.name, func(t *testing.T) {
 			d.presented = current

@@ -51,9 +51,9 @@ func TestPropertyJunkIsHarmless(t *testing.T) {
 	w := newWorld(t, 1, nil)
 	oldest := w.login(t).RefreshToken
 	parent := w.mustRefresh(t, oldest).RefreshToken
-	w.clock.advance(2*grace + time.Millisecond)
+	w.clock.advance(3*grace + time.Millisecond)
 	current := w.mustRefresh(t, parent).RefreshToken
-	w.clock.advance(2*grace + time.Millisecond)
+	w.clock.advance(3*grace + time.Millisecond)
 	issued := []string{oldest, parent, current}
 	foreign := keysWithTheSameID(t, w, current)
 	before := w.dump(t)

@@ -53,7 +53,10 @@ func (p Policy) Decide(row store.OwnedSession, presented, successor [sha256.Size
 	case bytes.Equal(presented[:], row.CurrentHash):
 		canRepeat := row.Generation > 1 && p.Grace > 0
 		switch {
-		case canRepeat && !acknowledged && sinceIssue <= 2*p.Grace:
+		// Until three graces after the issue a request with the parent may be under way: a replay at the end of the
+		// first, its answer under way for the second, a request that left just before it for the third. Rotating
+		// sooner would make that request's token an older one, and an honest client a thief.
+		case canRepeat && !acknowledged && sinceIssue <= 3*p.Grace:
 			next.AcknowledgedAt = at(now)
 			return Repeat, next
 		case canRepeat && inGrace:

@@ -330,12 +330,13 @@ func (s *Service) end(ctx context.Context, id uuid.UUID, reason string) (bool, e
 type Session struct {
 	ID        uuid.UUID
 	CreatedAt time.Time
-	// LastUsedAt is the last refresh or the first use of what it issued, so it lags by up to an access token's life.
-	LastUsedAt time.Time
-	// ExpiresAt is when the session ends unless it is refreshed before.
-	ExpiresAt time.Time
-	Client    Client
-	Current   bool
+	// LastUsedAt is the hour of the last refresh or of the first use of what it issued, or the sign-in. ExpiresAt is when
+	// the session ends unless it is refreshed before, rounded up to the hour. Both take the current session for used
+	// now. More precisely, they would tell a thief, who has an access token until it expires, when the owner
+	// refreshes: the moment at which a stolen token passes for a retry.
+	LastUsedAt, ExpiresAt time.Time
+	Client                Client
+	Current               bool
 }
 
 // List returns the live sessions of the principal, newest first.
@@ -347,15 +348,28 @@ func (s *Service) List(ctx context.Context, p Principal) ([]Session, error) {
 	}
 	list := make([]Session, len(rows))
 	for i, row := range rows {
-		list[i] = Session{
-			ID: row.ID, CreatedAt: row.CreatedAt, LastUsedAt: row.IssuedAt, ExpiresAt: s.options.ExpiresAt(row),
-			Client: Client{UserAgent: row.UserAgent, IP: row.IP}, Current: row.ID == p.SessionID,
+		used := row.IssuedAt
+		if row.AcknowledgedAt.Valid {
+			used = later(used, row.AcknowledgedAt.Time)
 		}
-		if row.AcknowledgedAt.Valid && row.AcknowledgedAt.Time.After(row.IssuedAt) {
-			list[i].LastUsedAt = row.AcknowledgedAt.Time
+		used = later(row.CreatedAt, used.Truncate(time.Hour))
+		if row.ID == p.SessionID {
+			used, row.IssuedAt = now, now
+		}
+		row.IssuedAt = row.IssuedAt.Truncate(time.Hour).Add(time.Hour)
+		list[i] = Session{
+			ID: row.ID, CreatedAt: row.CreatedAt, LastUsedAt: used, ExpiresAt: s.options.ExpiresAt(row),
+			Client: Client{UserAgent: row.UserAgent, IP: row.IP}, Current: row.ID == p.SessionID,
 		}
 	}
 	return list, nil
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // End ends a live session of the principal's, or returns ErrNotFound, also for one of another user's.
@@ -380,7 +394,9 @@ func (s *Service) End(ctx context.Context, p Principal, id uuid.UUID) error {
 // EndOthers ends every session of the principal but the one that asks.
 func (s *Service) EndOthers(ctx context.Context, p Principal) error {
 	n, err := s.store.RevokeUserSessions(ctx, p.UserID, p.SessionID, ReasonEnded, s.now())
-	s.Changed(ctx, p.UserID, n, ReasonEnded)
+	if n > 0 || err != nil { // an error may hide that they ended
+		s.Changed(ctx, p.UserID, n, ReasonEnded)
+	}
 	return err
 }
 

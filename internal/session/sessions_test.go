@@ -30,8 +30,8 @@ func TestListShowsTheLiveSessionsNewestFirst(t *testing.T) {
 	}
 	want := []session.Session{
 		{ID: p.SessionID, CreatedAt: began.Add(time.Hour), LastUsedAt: began.Add(time.Hour + time.Minute),
-			ExpiresAt: began.Add(time.Hour + idle), Client: client, Current: true},
-		{ID: w.sessionID(t, old.RefreshToken), CreatedAt: began, LastUsedAt: began, ExpiresAt: began.Add(idle), Client: client},
+			ExpiresAt: nextHour(began.Add(time.Hour + time.Minute + idle)), Client: client, Current: true},
+		{ID: w.sessionID(t, old.RefreshToken), CreatedAt: began, LastUsedAt: began, ExpiresAt: nextHour(began.Add(idle)), Client: client},
 	}
 	if len(list) != 2 || list[0] != want[0] || list[1] != want[1] {
 		t.Errorf("list\n%+v, want\n%+v", list, want)
@@ -42,6 +42,43 @@ func TestListShowsTheLiveSessionsNewestFirst(t *testing.T) {
 		if list, err = w.replicas[0].List(t.Context(), p); err != nil || len(list) != len(want) {
 			t.Errorf("%d sessions are listed, want %d (%v)", len(list), len(want), err)
 		}
+	}
+}
+
+func nextHour(t time.Time) time.Time { return t.Truncate(time.Hour).Add(time.Hour) }
+
+// A thief with a stolen refresh token is taken for a retry if it comes within the grace of the owner's refresh. The list
+// must not tell it when that is.
+func TestListDoesNotTellWhenTheOwnerRefreshes(t *testing.T) {
+	w := newWorld(t, 1, nil)
+	u := w.user(t)
+	other := w.start(t, u)
+	stolen := w.mustRefresh(t, w.start(t, u).RefreshToken)
+	for _, p := range []session.Principal{w.mustUse(t, stolen.AccessToken), w.mustUse(t, other.AccessToken)} {
+		w.clock.advance(grace + time.Millisecond)
+		seen := func() session.Session {
+			list, err := w.replicas[0].List(t.Context(), p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, s := range list {
+				if s.ID == w.sessionID(t, stolen.RefreshToken) {
+					if s.Current {
+						s.LastUsedAt = time.Time{} // the time of this very request
+					}
+					return s
+				}
+			}
+			t.Fatal("the session is not listed")
+			return session.Session{}
+		}
+		before := seen()
+		owners := w.mustRefresh(t, stolen.RefreshToken)
+		w.mustUse(t, owners.AccessToken)
+		if after := seen(); after != before {
+			t.Errorf("before the refresh\n%+v, after it\n%+v", before, after)
+		}
+		stolen = owners
 	}
 }
 
