@@ -6,12 +6,8 @@ package account
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
-	"regexp"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -31,21 +27,6 @@ var (
 	// ErrNotFound says that there is no such account.
 	ErrNotFound = errors.New("account: no such user")
 )
-
-// ValidationError says which fields of a request cannot be accepted, all of them.
-type ValidationError struct{ Fields []FieldError }
-
-// FieldError is what is wrong with one field. Code is stable; Message is for people.
-type FieldError struct{ Field, Code, Message string }
-
-// Error lists the faults for people.
-func (e *ValidationError) Error() string {
-	faults := make([]string, len(e.Fields))
-	for i, f := range e.Fields {
-		faults[i] = f.Field + " " + f.Message
-	}
-	return strings.Join(faults, "; ")
-}
 
 // Service is safe for concurrent use.
 type Service struct {
@@ -172,112 +153,6 @@ func (s *Service) ChangePassword(ctx context.Context, p session.Principal, curre
 	return nil
 }
 
-// Find returns the account of a name, or ErrNotFound.
-func (s *Service) Find(ctx context.Context, name string) (store.User, error) {
-	user, err := s.store.UserByName(ctx, CanonicalName(name))
-	return user, notFound(err)
-}
-
-// List returns up to limit accounts in order of their canonical names, those after the given one.
-func (s *Service) List(ctx context.Context, after string, limit int) ([]store.User, error) {
-	return s.store.ListUsers(ctx, CanonicalName(after), limit)
-}
-
-// SetRoles replaces the roles of an account. They count at once here, and on other replicas within the revocation
-// delay. *ValidationError: a role is not a word. ErrNotFound: there is no such account.
-func (s *Service) SetRoles(ctx context.Context, name string, roles []string) (store.User, error) {
-	roles, fault := checkRoles(roles)
-	if fault != nil {
-		return store.User{}, &ValidationError{[]FieldError{*fault}}
-	}
-	user, err := s.Find(ctx, name)
-	if err != nil {
-		return store.User{}, err
-	}
-	if err := s.store.SetRoles(ctx, user.ID, roles); err != nil {
-		return store.User{}, notFound(err)
-	}
-	s.sessions.Changed(ctx, user.ID, 0, "")
-	s.audit.Record(ctx, audit.Event{Action: audit.Administer, Result: "set_roles", UserID: user.ID})
-	user.Roles = roles
-	return user, nil
-}
-
-// Disable keeps an account from being used and ends its sessions, or returns ErrNotFound.
-func (s *Service) Disable(ctx context.Context, name string) (store.User, error) {
-	user, err := s.Find(ctx, name)
-	if err != nil {
-		return store.User{}, err
-	}
-	now := s.now()
-	user.DisabledAt = sql.NullTime{Time: now, Valid: true}
-	var ended int64
-	err = s.store.InTx(ctx, func(tx *store.Store) error {
-		if err := tx.SetDisabled(ctx, user.ID, user.DisabledAt); err != nil {
-			return err
-		}
-		ended, err = tx.RevokeUserSessions(ctx, user.ID, uuid.Nil, session.ReasonDisabled, now)
-		return err
-	})
-	if err != nil {
-		return store.User{}, notFound(err)
-	}
-	s.sessions.Changed(ctx, user.ID, ended, session.ReasonDisabled)
-	s.audit.Record(ctx, audit.Event{Action: audit.Administer, Result: "disable", UserID: user.ID})
-	return user, nil
-}
-
-// Enable lets a disabled account be used again, or returns ErrNotFound. Its sessions stay ended.
-func (s *Service) Enable(ctx context.Context, name string) (store.User, error) {
-	user, err := s.Find(ctx, name)
-	if err != nil {
-		return store.User{}, err
-	}
-	user.DisabledAt = sql.NullTime{}
-	if err := s.store.SetDisabled(ctx, user.ID, user.DisabledAt); err != nil {
-		return store.User{}, notFound(err)
-	}
-	s.audit.Record(ctx, audit.Event{Action: audit.Administer, Result: "enable", UserID: user.ID})
-	return user, nil
-}
-
-// Delete removes an account and its sessions, or returns ErrNotFound. The name is free again, for another id.
-func (s *Service) Delete(ctx context.Context, name string) (store.User, error) {
-	user, err := s.Find(ctx, name)
-	if err != nil {
-		return store.User{}, err
-	}
-	if err := s.store.DeleteUser(ctx, user.ID); err != nil {
-		return store.User{}, notFound(err)
-	}
-	s.sessions.Changed(ctx, user.ID, 0, "")
-	s.audit.Record(ctx, audit.Event{Action: audit.Administer, Result: "delete", UserID: user.ID})
-	return user, nil
-}
-
-// SetPassword replaces a password without asking for the current one, and ends all sessions. *ValidationError: the new
-// one is not acceptable. ErrNotFound: there is no such account.
-func (s *Service) SetPassword(ctx context.Context, name, replacement string) (store.User, error) {
-	if fault := checkPassword("password", replacement); fault != nil {
-		return store.User{}, &ValidationError{[]FieldError{*fault}}
-	}
-	user, err := s.Find(ctx, name)
-	if err != nil {
-		return store.User{}, err
-	}
-	hash, err := s.hasher.Hash(ctx, replacement)
-	if err != nil {
-		return store.User{}, err
-	}
-	if replaced, err := s.replacePassword(ctx, user, hash, uuid.Nil); err != nil {
-		return store.User{}, err
-	} else if !replaced {
-		return store.User{}, errors.New("the password was changed by somebody else at the same moment: try again")
-	}
-	s.audit.Record(ctx, audit.Event{Action: audit.Administer, Result: "set_password", UserID: user.ID})
-	return user, nil
-}
-
 // replacePassword replaces the hash that user has and ends the sessions but one, both or neither; false says that the
 // hash is no longer the one that user has.
 func (s *Service) replacePassword(ctx context.Context, user store.User, hash string, except uuid.UUID) (replaced bool, err error) {
@@ -294,64 +169,4 @@ func (s *Service) replacePassword(ctx context.Context, user store.User, hash str
 	}
 	s.sessions.Changed(ctx, user.ID, ended, session.ReasonPassword)
 	return replaced, nil
-}
-
-// EndSessions ends the sessions of a user, or of everybody if name is "", and returns how many. ErrNotFound: there is
-// no such account.
-func (s *Service) EndSessions(ctx context.Context, name string) (int64, error) {
-	if name == "" {
-		n, err := s.store.RevokeAllSessions(ctx, session.ReasonAdmin, s.now())
-		s.sessions.Changed(ctx, uuid.Nil, n, session.ReasonAdmin)
-		return n, err
-	}
-	user, err := s.Find(ctx, name)
-	if err != nil {
-		return 0, err
-	}
-	n, err := s.store.RevokeUserSessions(ctx, user.ID, uuid.Nil, session.ReasonAdmin, s.now())
-	s.sessions.Changed(ctx, user.ID, n, session.ReasonAdmin)
-	return n, err
-}
-
-func notFound(err error) error {
-	if errors.Is(err, store.ErrNotFound) {
-		return ErrNotFound
-	}
-	return err
-}
-
-var nameMessages = map[string]string{
-	"too_short":          fmt.Sprintf("must have at least %d characters", MinName),
-	"too_long":           fmt.Sprintf("must have at most %d characters", MaxName),
-	"invalid_characters": "must not contain control characters, invisible ones or two spaces in a row",
-}
-
-func checkPassword(field, pass string) *FieldError {
-	switch err := password.Check(pass); {
-	case errors.Is(err, password.ErrTooShort):
-		return &FieldError{field, "too_short", err.Error()}
-	case errors.Is(err, password.ErrNotText):
-		return &FieldError{field, "invalid_characters", err.Error()}
-	case err != nil:
-		return &FieldError{field, "too_long", err.Error()}
-	}
-	return nil
-}
-
-// The roles of an account are a few short words: they go into every access token and into one column of 255 characters.
-var role = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,30}$`)
-
-const maxRoles = 8
-
-func checkRoles(roles []string) ([]string, *FieldError) {
-	sorted := slices.Compact(slices.Sorted(slices.Values(roles)))
-	if len(sorted) > maxRoles {
-		return nil, &FieldError{"roles", "too_many", fmt.Sprintf("must be at most %d", maxRoles)}
-	}
-	for _, r := range sorted {
-		if !role.MatchString(r) {
-			return nil, &FieldError{"roles", "invalid", "must be words of lower-case letters, digits, - and _, at most 31 characters each"}
-		}
-	}
-	return sorted, nil
 }
