@@ -147,6 +147,7 @@ func (s *Service) ChangePassword(ctx context.Context, p session.Principal, curre
 		return err
 	}
 	if !replaced { // another change was faster: what was verified is no longer the current password
+		s.audit.Record(ctx, audit.Event{Action: audit.PasswordChange, Result: "changed_meanwhile", UserID: user.ID, SessionID: p.SessionID})
 		return ErrInvalidCredentials
 	}
 	s.audit.Record(ctx, audit.Event{Action: audit.PasswordChange, Result: "ok", UserID: user.ID, SessionID: p.SessionID})

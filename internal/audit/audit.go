@@ -16,8 +16,8 @@ type Action string
 // The actions, and the results that each can have.
 const (
 	Register       Action = "user.register"        // ok, taken, invalid
-	Login          Action = "user.login"           // ok, unknown_user, wrong_password, disabled
-	PasswordChange Action = "user.password_change" // ok, wrong_password, invalid
+	Login          Action = "user.login"           // ok, unknown_user, wrong_password, disabled, changed_meanwhile
+	PasswordChange Action = "user.password_change" // ok, wrong_password, changed_meanwhile
 	Administer     Action = "user.administer"      // create, set_roles, disable, enable, set_password, delete
 	Refresh        Action = "session.refresh"      // rotate, repeat, replay, recover, or why it was refused
 	Reuse          Action = "session.reuse"        // revoked: the alarm, beside the refused Refresh

@@ -54,6 +54,10 @@ func TestContradictionsAreRefused(t *testing.T) {
 			inProduction("LATCHKEY_PUBLIC_URL=http://notlocalhost"),
 			[]string{"LATCHKEY_PUBLIC_URL", "https"},
 		},
+		"production that does not say how browsers reach it": {
+			inProduction("LATCHKEY_PUBLIC_URL=", "LATCHKEY_ADDR=:8080"),
+			[]string{"LATCHKEY_PUBLIC_URL", "must be set in production"},
+		},
 		"production without a refresh secret": {
 			production[:2],
 			[]string{"LATCHKEY_REFRESH_SECRET", "openssl rand -base64 32", "LATCHKEY_REFRESH_SECRET_FILE"},

@@ -173,6 +173,8 @@ func TestDecideWithoutGrace(t *testing.T) {
 	strict := policy
 	strict.Grace = 0
 	for _, d := range []decision{
+		{name: "the parent, in the millisecond of the acknowledgement, is reuse", row: acknowledgedAt(issued), presented: parent,
+			now: issued, want: Reuse},
 		{name: "current, unacknowledged, rotates at its issue", presented: current, now: issued, want: Rotate},
 		{name: "current, acknowledged, rotates at once", presented: current, row: acknowledgedAt(issued), now: issued, want: Rotate},
 		{name: "parent, unacknowledged, replays within the millisecond of the issue", presented: parent, now: issued, want: Replay},

@@ -48,7 +48,8 @@ func (p Policy) Decide(row store.OwnedSession, presented, successor [sha256.Size
 	}
 	sinceIssue := now.Sub(row.IssuedAt)
 	acknowledged := row.AcknowledgedAt.Valid
-	inGrace := acknowledged && now.Sub(row.AcknowledgedAt.Time) <= p.Grace
+	// No grace is none at all: not even for a request in the millisecond of the acknowledgement.
+	inGrace := acknowledged && p.Grace > 0 && now.Sub(row.AcknowledgedAt.Time) <= p.Grace
 	switch {
 	case bytes.Equal(presented[:], row.CurrentHash):
 		canRepeat := row.Generation > 1 && p.Grace > 0

@@ -32,6 +32,7 @@ func openSQLite(path string) (*Store, error) {
 	}
 	read, err := openSQLitePool(path, sqliteReaders, "query_only(1)")
 	if err != nil {
+		_ = (&Store{read: write, write: write}).Close()
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
 	migrator, err := newMigrator("sqlite", database.DialectSQLite3, write)
