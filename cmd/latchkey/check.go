@@ -36,10 +36,11 @@ func checkCommand(env environment) *cobra.Command {
 				err = fmt.Errorf("%w: `latchkey serve` makes one in development, `latchkey keys rotate` everywhere", err)
 			}
 			report("keys", err)
-			if _, err = loadRefreshKeys(settings); errors.Is(err, fs.ErrNotExist) {
-				err = nil // the first start makes it; in production the settings would have to have one
+			if _, err = loadRefreshKeys(settings); errors.Is(err, fs.ErrNotExist) { // not in production: see the settings
+				c.Printf("%-8s  none yet: the first start makes it\n", "secret")
+			} else {
+				report("secret", err)
 			}
-			report("secret", err)
 			report("database", checkDatabase(c, string(settings.DatabaseURL)))
 			return errors.Join(faults...)
 		}}

@@ -10,6 +10,10 @@ import (
 	"latchkey/internal/token"
 )
 
+// rotationLead is how long a new key is published before it signs: time to restart every server, so that all of them
+// know it by then, and for other services to fetch it.
+const rotationLead = time.Hour
+
 type keyRow struct {
 	ID        string    `json:"kid"`
 	SignsFrom time.Time `json:"signs_from"`
@@ -46,13 +50,20 @@ func keysCommand(env environment) *cobra.Command {
 			return nil
 		}}
 	list.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	rotate := &cobra.Command{Use: "rotate", Short: "Add a signing key, which signs from the server's next start on", Args: noArguments,
+	rotate := &cobra.Command{Use: "rotate", Short: "Add a signing key, which signs in an hour, or now if it is the first", Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			settings, err := env.loadConfig()
 			if err != nil {
 				return err
 			}
-			key, err := token.NewKey(time.Now())
+			signsFrom, advice := time.Now(), "now"
+			if _, err := token.LoadKeys(settings.KeysDir); err == nil {
+				signsFrom = signsFrom.Add(rotationLead)
+				advice = "from " + signsFrom.UTC().Format(time.RFC3339) + " on: restart every server before then"
+			} else if !errors.Is(err, token.ErrNoKeys) {
+				return err
+			}
+			key, err := token.NewKey(signsFrom)
 			if err != nil {
 				return err
 			}
@@ -61,7 +72,7 @@ func keysCommand(env environment) *cobra.Command {
 			} else if err != nil {
 				return err
 			}
-			c.Printf("added %s in %s\n", key.ID, settings.KeysDir)
+			c.Printf("added %s in %s; it signs %s\n", key.ID, settings.KeysDir, advice)
 			return nil
 		}}
 	return group("keys", "Look after the signing keys of access tokens", list, rotate)

@@ -115,6 +115,25 @@ func TestStopFinishesRequestsUnderWay(t *testing.T) {
 	}
 }
 
+// In production there is a load balancer, which must see that the server is unready before it is refused.
+func TestStopInProductionIsUnreadyFirst(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	settings := []string{"LATCHKEY_ENV=production", "LATCHKEY_PUBLIC_URL=http://localhost:8080", "LATCHKEY_LOG_FORMAT=text",
+		"LATCHKEY_REFRESH_SECRET=q5cJ0mPz8Xb1y3nW7uVtR6sKdA2eLhGfZxQoYiNp4Tk="}
+	operate(t, dir, settings, "", "keys", "rotate")
+	operate(t, dir, settings, "", "migrate", "up")
+	p := start(t, dir, settings...)
+	mustCall(t, http.StatusOK, http.MethodGet, p.url+"/readyz", "", "", "")
+	p.signal(t, syscall.SIGTERM)
+	p.await(t, stopping)
+	mustCall(t, http.StatusServiceUnavailable, http.MethodGet, p.url+"/readyz", "", "", "")
+	mustCall(t, http.StatusOK, http.MethodGet, p.url+"/livez", "", "", "")
+	if state := p.ended(t); state.ExitCode() != 0 {
+		t.Errorf("the process ended with %v", state)
+	}
+}
+
 func TestStopTakesNoNewConnections(t *testing.T) {
 	t.Parallel()
 	p := start(t, t.TempDir(), unlimited...)

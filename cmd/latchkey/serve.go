@@ -18,6 +18,7 @@ import (
 
 	"latchkey/internal/config"
 	"latchkey/internal/httpapi"
+	"latchkey/internal/store"
 )
 
 // The limits of a connection. Clients that send or read slower than this are cut off.
@@ -28,6 +29,10 @@ const (
 	idleTimeout       = 60 * time.Second
 	maxHeaderBytes    = 16 << 10
 )
+
+// unreadyTime is how long production goes on serving after a signal to stop, unready, so that a load balancer sees it and
+// sends requests elsewhere before connections are refused.
+const unreadyTime = 3 * time.Second
 
 // drainTime is how long requests under way may take to finish after a signal to stop.
 const drainTime = 25 * time.Second
@@ -46,7 +51,7 @@ func serve(ctx context.Context, env environment) error {
 	if err != nil {
 		return err
 	}
-	s, err := openServices(c, env.stderr)
+	s, err := openServices(c, env.stderr, store.Open)
 	if err != nil {
 		return err
 	}
@@ -89,7 +94,10 @@ func serve(ctx context.Context, env environment) error {
 	}
 	stop() // a second signal is not caught any more: it ends the process
 	close(draining)
-	s.logger.Info("stopping", "requests_may_take", drainTime)
+	s.logger.Info("stopping", "requests_may_take_seconds", drainTime.Seconds())
+	if c.Production {
+		time.Sleep(unreadyTime)
+	}
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 	defer cancel()
 	var faults []error

@@ -39,24 +39,29 @@ type services struct {
 	accounts *account.Service
 }
 
-// openServices puts the parts together and opens the database. Keys and secrets that development may make, it makes.
-func openServices(c *config.Config, logs io.Writer) (*services, error) {
+// openServices puts the parts together and opens the database, by store.Open or store.OpenExisting; the latter first
+// fails where nothing is there yet. Keys and secrets that development may make, it makes.
+func openServices(c *config.Config, logs io.Writer, open func(url string) (*store.Store, error)) (_ *services, err error) {
 	s := &services{config: c, logger: newLogger(c, logs), registry: prometheus.NewRegistry()}
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	s.audit = audit.New(s.logger, s.registry)
-	var err error
-	if s.keys, err = openKeys(c); err != nil {
+	if s.store, err = open(string(c.DatabaseURL)); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = s.store.Close()
+		}
+	}()
+	if s.keys, err = openKeys(c, s.logger); err != nil {
 		return nil, err
 	}
 	access, err := token.NewIssuer(s.keys, c.Issuer, c.Audience, time.Now)
 	if err != nil {
 		return nil, err
 	}
-	refresh, err := openRefreshKeys(c)
+	refresh, err := openRefreshKeys(c, s.logger)
 	if err != nil {
-		return nil, err
-	}
-	if s.store, err = store.Open(string(c.DatabaseURL)); err != nil {
 		return nil, err
 	}
 	s.sessions = session.NewService(session.Options{
@@ -77,7 +82,7 @@ func newLogger(c *config.Config, w io.Writer) *slog.Logger {
 
 // openKeys loads the signing keys. In development the first start makes one; in production a folder without any is a
 // mistake, for instance a volume that was not mounted, and a new key would make every other service refuse our tokens.
-func openKeys(c *config.Config) (token.Keys, error) {
+func openKeys(c *config.Config, logger *slog.Logger) (token.Keys, error) {
 	keys, err := token.LoadKeys(c.KeysDir)
 	if err == nil {
 		return keys, nil
@@ -93,18 +98,23 @@ func openKeys(c *config.Config) (token.Keys, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := key.Save(c.KeysDir); err != nil && !errors.Is(err, fs.ErrExist) {
+	switch err := key.Save(c.KeysDir); {
+	case err == nil:
+		logger.Info("made a signing key: access tokens of any other one are refused", "folder", c.KeysDir)
+	case !errors.Is(err, fs.ErrExist):
 		return nil, err
 	}
 	return token.LoadKeys(c.KeysDir)
 }
 
 // openRefreshKeys derives the keys from the settings' secrets, or from the one that the first start in development makes.
-func openRefreshKeys(c *config.Config) (*token.RefreshKeys, error) {
+func openRefreshKeys(c *config.Config, logger *slog.Logger) (*token.RefreshKeys, error) {
 	if len(c.RefreshSecrets) == 0 {
 		fresh := base64.StdEncoding.EncodeToString(token.NewSecret())
-		err := token.WriteSecret(c.KeysDir, refreshSecretFile, []byte(fresh+"\n"))
-		if err != nil && !errors.Is(err, fs.ErrExist) {
+		switch err := token.WriteSecret(c.KeysDir, refreshSecretFile, []byte(fresh+"\n")); {
+		case err == nil:
+			logger.Info("made a refresh secret: sessions of any other one are over", "folder", c.KeysDir)
+		case !errors.Is(err, fs.ErrExist):
 			return nil, err
 		}
 	}

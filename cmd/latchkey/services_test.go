@@ -1,6 +1,7 @@
 package main
 
 import (
+	"log/slog"
 	"sync"
 	"testing"
 	"time"
@@ -23,7 +24,7 @@ func TestFirstStartsAcrossASecondAgreeOnTheKeys(t *testing.T) {
 			all.Go(func() {
 				time.Sleep(time.Until(boundary.Add(time.Duration(i-starts/2) * apart)))
 				var err error
-				if keys[i], err = openKeys(c); err != nil {
+				if keys[i], err = openKeys(c, slog.New(slog.DiscardHandler)); err != nil {
 					t.Error(err)
 				}
 			})

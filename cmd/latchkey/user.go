@@ -52,24 +52,25 @@ func userCommand(env environment) *cobra.Command {
 	)
 }
 
-// withServices opens everything for a command on an up-to-date schema. Its audit events go to stderr.
+// withServices opens everything for a command on an up-to-date schema, where there is a database. Its audit events go to
+// stderr.
 func withServices(env environment, f func(*cobra.Command, *services, []string) error) func(*cobra.Command, []string) error {
+	return openingServices(env, store.OpenExisting, f)
+}
+
+func openingServices(env environment, open func(url string) (*store.Store, error),
+	f func(*cobra.Command, *services, []string) error) func(*cobra.Command, []string) error {
 	return func(c *cobra.Command, args []string) error {
 		settings, err := env.loadConfig()
 		if err != nil {
 			return err
 		}
-		s, err := openServices(settings, env.stderr)
+		s, err := openServices(settings, env.stderr, open)
 		if err != nil {
 			return err
 		}
 		defer func() { _ = s.store.Close() }()
-		if settings.AutoMigrate {
-			err = prepareSchema(c.Context(), s)
-		} else {
-			err = requireSchema(c.Context(), s.store)
-		}
-		if err != nil {
+		if err := prepareSchema(c.Context(), s); err != nil {
 			return err
 		}
 		return f(c, s, args)
@@ -77,13 +78,13 @@ func withServices(env environment, f func(*cobra.Command, *services, []string) e
 }
 
 // withPassword is withServices for a command that needs a password, which it reads before it opens anything.
-func withPassword(env environment, fromStdin *bool, f func(*cobra.Command, *services, []string, string) error) func(*cobra.Command, []string) error {
+func withPassword(env environment, fromStdin *bool, open func(url string) (*store.Store, error), f func(*cobra.Command, *services, []string, string) error) func(*cobra.Command, []string) error {
 	return func(c *cobra.Command, args []string) error {
 		pass, err := readPassword(env, *fromStdin)
 		if err != nil {
 			return err
 		}
-		return withServices(env, func(c *cobra.Command, s *services, args []string) error { return f(c, s, args, pass) })(c, args)
+		return openingServices(env, open, func(c *cobra.Command, s *services, args []string) error { return f(c, s, args, pass) })(c, args)
 	}
 }
 
@@ -91,7 +92,7 @@ func userCreate(env environment) *cobra.Command {
 	var roles []string
 	var fromStdin, asJSON bool
 	c := &cobra.Command{Use: "create NAME", Short: "Make an account", Args: exactly(1, "one user name"),
-		RunE: withPassword(env, &fromStdin, func(c *cobra.Command, s *services, args []string, pass string) error {
+		RunE: withPassword(env, &fromStdin, store.Open, func(c *cobra.Command, s *services, args []string, pass string) error {
 			user, err := s.accounts.Create(c.Context(), args[0], pass, roles)
 			if err != nil {
 				return explain(err, args[0])
@@ -173,7 +174,7 @@ func userSetPassword(env environment) *cobra.Command {
 	var fromStdin bool
 	c := &cobra.Command{Use: "set-password NAME", Short: "Replace an account's password, and end its sessions",
 		Args: exactly(1, "one user name"),
-		RunE: withPassword(env, &fromStdin, func(c *cobra.Command, s *services, args []string, pass string) error {
+		RunE: withPassword(env, &fromStdin, store.OpenExisting, func(c *cobra.Command, s *services, args []string, pass string) error {
 			user, err := s.accounts.SetPassword(c.Context(), args[0], pass)
 			if err != nil {
 				return explain(err, args[0])
@@ -195,28 +196,6 @@ func changeUser(env environment, name, short string,
 			}
 			return printUser(c, user, false, name+"d")
 		})}
-}
-
-func sessionsCommand(env environment) *cobra.Command {
-	var name string
-	var all bool
-	revoke := &cobra.Command{Use: "revoke --user NAME | --all", Short: "End the sessions of one user, or of all", Args: noArguments,
-		RunE: func(c *cobra.Command, args []string) error {
-			if all == (name != "") {
-				return usageError{errors.New("want either --user NAME or --all")}
-			}
-			return withServices(env, func(c *cobra.Command, s *services, _ []string) error {
-				n, err := s.accounts.EndSessions(c.Context(), name)
-				if err != nil {
-					return explain(err, name)
-				}
-				c.Printf("ended %d session(s)\n", n)
-				return nil
-			})(c, args)
-		}}
-	revoke.Flags().StringVar(&name, "user", "", "the user whose sessions end")
-	revoke.Flags().BoolVar(&all, "all", false, "end everybody's sessions")
-	return group("sessions", "Look after sign-ins", revoke)
 }
 
 func printUser(c *cobra.Command, user store.User, asJSON bool, done string) error {

@@ -18,10 +18,10 @@ const (
 	Register       Action = "user.register"        // ok, taken, invalid
 	Login          Action = "user.login"           // ok, unknown_user, wrong_password, disabled, changed_meanwhile
 	PasswordChange Action = "user.password_change" // ok, wrong_password, changed_meanwhile
-	Administer     Action = "user.administer"      // create, set_roles, disable, enable, set_password, delete
+	Administer     Action = "user.administer"      // set_roles, disable, enable, set_password, delete
 	Refresh        Action = "session.refresh"      // rotate, repeat, replay, recover, or why it was refused
 	Reuse          Action = "session.reuse"        // revoked: the alarm, beside the refused Refresh
-	End            Action = "session.end"          // why it ended: logout, ended, replaced, password, disabled, limit
+	End            Action = "session.end"          // why it ended: logout, ended, replaced, password, disabled, limit, admin
 	Verify         Action = "token.verify"         // why an access token was refused
 	Throttle       Action = "throttle"             // login, register, refresh
 	CrossOrigin    Action = "cross_origin"         // refused

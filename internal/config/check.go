@@ -63,8 +63,10 @@ func (c *Config) check(r *reader) {
 }
 
 func (c *Config) checkSQLServer(r *reader) {
-	parsed, err := msdsn.Parse(string(c.DatabaseURL))
-	if err != nil { // the driver's message may quote the password
+	u, err := url.Parse(string(c.DatabaseURL))
+	parsed, driverErr := msdsn.Parse(string(c.DatabaseURL))
+	// A # in a password that is not encoded ends the URL there, and a part of the password becomes the host.
+	if err != nil || driverErr != nil || u.Fragment != "" { // not with their messages, which may quote the password
 		r.fault("LATCHKEY_DATABASE_URL", "is not understood: it must look like sqlserver://user:password@host:1433?database=latchkey&encrypt=true, with special characters percent-encoded")
 		return
 	}

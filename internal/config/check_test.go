@@ -117,6 +117,15 @@ func TestSQLServerInProductionIsReachedByVerifiedTLSOnly(t *testing.T) {
 	}
 }
 
+// The # ends the URL, and what stands before it would be looked up as a host.
+func TestSQLServerPasswordThatIsNotEncodedIsRefused(t *testing.T) {
+	message := refused(t, "LATCHKEY_DATABASE_URL=sqlserver://sa:Secr@canary#word@localhost:1?database=x")
+	mustMention(t, message, "LATCHKEY_DATABASE_URL", "percent-encoded")
+	if strings.Contains(message, "canary") {
+		t.Errorf("the message shows a part of the password: %s", message)
+	}
+}
+
 func TestProductionRefusesEveryUnsafeConvenienceAtOnce(t *testing.T) {
 	message := refused(t, "LATCHKEY_ENV=production", "LATCHKEY_PUBLIC_URL=http://auth.example.com",
 		"LATCHKEY_DATABASE_URL=sqlserver://sa:canary@db?database=latchkey", "LATCHKEY_COOKIE_SAMESITE=none",

@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"net/http"
-	"strings"
 
 	"latchkey/internal/config"
 	"latchkey/internal/session"
@@ -56,17 +55,4 @@ func (s *server) refreshToken(r *http.Request) string {
 		return values[0]
 	}
 	return ""
-}
-
-// bearer returns the access token of the Authorization header, the one place where it counts (RFC 6750, section 2.1).
-func bearer(r *http.Request) (string, error) {
-	sent := r.Header.Values("Authorization")
-	if len(sent) > 1 {
-		return "", malformedError{"The Authorization header was sent twice"}
-	}
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		return "", errNoToken
-	}
-	return strings.TrimSpace(token), nil
 }

@@ -227,7 +227,7 @@ func TestRequestLog(t *testing.T) {
 	}
 	for id, want := range map[string]map[string]any{
 		"me-1":       {"method": "GET", "route": "/api/user/me", "status": 200.0, "address": "2001:db8::1"},
-		"unknown-1":  {"method": "GET", "route": "none", "status": 404.0, "address": ""},
+		"unknown-1":  {"method": "GET", "route": "none", "status": 404.0, "address": "127.0.0.1"},
 		"end-1":      {"method": "DELETE", "route": "/api/user/sessions/{id}", "status": 404.0},
 		"method-1":   {"method": "other", "status": 405.0},
 		"register-1": {"method": "POST", "route": "/api/user/register", "status": 422.0},
@@ -239,8 +239,8 @@ func TestRequestLog(t *testing.T) {
 				t.Errorf("%s: %s is %v, want %v", id, name, got, value)
 			}
 		}
-		if took, ok := lines[id]["took"].(float64); !ok || took < 0 {
-			t.Errorf("%s took %v", id, lines[id]["took"])
+		if took, ok := lines[id]["took_ms"].(float64); !ok || took < 0 {
+			t.Errorf("%s took %v", id, lines[id]["took_ms"])
 		}
 	}
 }

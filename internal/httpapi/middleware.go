@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"regexp"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -43,12 +44,21 @@ func identify(next http.Handler) http.Handler {
 }
 
 // clientAddress finds the client: the peer of the connection, or, where that is a trusted proxy, the last hop of
-// X-Forwarded-For that is not one.
+// X-Forwarded-For that is not one; where that header says nothing usable, the proxy itself.
 func (s *server) clientAddress() func(http.Handler) http.Handler {
 	if len(s.Config.TrustedProxies) == 0 {
 		return middleware.ClientIPFromRemoteAddr
 	}
-	return middleware.ClientIPFromXFF(s.Config.TrustedProxies...)
+	return func(next http.Handler) http.Handler {
+		peer := middleware.ClientIPFromRemoteAddr(next)
+		return middleware.ClientIPFromXFF(s.Config.TrustedProxies...)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if middleware.GetClientIPAddr(r.Context()).IsValid() {
+				next.ServeHTTP(w, r)
+				return
+			}
+			peer.ServeHTTP(w, r)
+		}))
+	}
 }
 
 // observe logs each request and tells the audit log where it came from. The path is logged as the route that matched,
@@ -65,7 +75,7 @@ func (s *server) observe(next http.Handler) http.Handler {
 		}
 		s.Logger.LogAttrs(r.Context(), slog.LevelInfo, "request",
 			slog.String("method", knownMethod(r.Method)), slog.String("route", route), slog.Int("status", wrapped.Status()),
-			slog.Duration("took", time.Since(started)), slog.String("address", address), slog.String("request_id", id))
+			slog.Float64("took_ms", float64(time.Since(started).Microseconds())/1000), slog.String("address", address), slog.String("request_id", id))
 	})
 }
 
@@ -165,6 +175,19 @@ func (s *server) limitBody(next http.Handler) http.Handler {
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 		next.ServeHTTP(w, r)
 	})
+}
+
+// bearer returns the access token of the Authorization header, the one place where it counts (RFC 6750, section 2.1).
+func bearer(r *http.Request) (string, error) {
+	sent := r.Header.Values("Authorization")
+	if len(sent) > 1 {
+		return "", malformedError{"The Authorization header was sent twice"}
+	}
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return "", errNoToken
+	}
+	return strings.TrimSpace(token), nil
 }
 
 type principalKey struct{}

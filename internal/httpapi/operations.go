@@ -41,7 +41,7 @@ func (s *server) ready(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// jwks publishes the public keys. It may be cached for a short time: a new key is published long before it signs.
+// jwks publishes the public keys. It may be cached for a short time: a new key is published an hour before it signs.
 func (s *server) jwks(w http.ResponseWriter, _ *http.Request) error {
 	w.Header().Set("Cache-Control", "public, max-age=300")
 	w.Header().Set("Content-Type", "application/json")

@@ -19,20 +19,20 @@ import (
 
 // What only HTTP can get wrong.
 var (
-	errNoToken          = errors.New("no access token")
-	errForbidden        = errors.New("role missing")
-	errRegistration     = errors.New("registration closed")
-	errCrossOrigin      = errors.New("cross-origin request")
-	errNotFound         = errors.New("no such path")
-	errMethod           = errors.New("method not allowed")
-	errBodyTooLarge     = errors.New("body too large")
-	errMediaType        = errors.New("unsupported media type")
-	errDraining         = errors.New("shutting down")
-	errMalformedRequest = errors.New("malformed request")
+	errNoToken       = errors.New("no access token")
+	errWrongPassword = errors.New("current password wrong")
+	errForbidden     = errors.New("role missing")
+	errRegistration  = errors.New("registration closed")
+	errCrossOrigin   = errors.New("cross-origin request")
+	errNotFound      = errors.New("no such path")
+	errMethod        = errors.New("method not allowed")
+	errBodyTooLarge  = errors.New("body too large")
+	errMediaType     = errors.New("unsupported media type")
+	errDraining      = errors.New("shutting down")
 )
 
-// problem is an RFC 9457 answer. Its texts are fixed, but for the details of the three error types below: nothing of a
-// cause or of the input ever reaches the client.
+// problem is an RFC 9457 answer. Its texts are fixed, but for a malformedError's detail and a ValidationError's fields:
+// nothing of a cause or of the input ever reaches the client.
 type problem struct {
 	status       int
 	code, detail string
@@ -44,9 +44,9 @@ var problems = []struct {
 	err error
 	problem
 }{
-	{errMalformedRequest, problem{400, "malformed_request", "The request body is not what this call expects"}},
 	{session.ErrInvalidRefresh, problem{400, "invalid_refresh_token", "The refresh token is missing or no longer valid: log in again"}},
 	{account.ErrInvalidCredentials, problem{401, "invalid_credentials", "Username or password is wrong"}},
+	{errWrongPassword, problem{401, "invalid_credentials", "The current password is wrong"}},
 	{errNoToken, problem{401, "invalid_token", "The access token is missing or not valid: refresh it or log in"}},
 	{session.ErrInvalidAccess, problem{401, "invalid_token", "The access token is missing or not valid: refresh it or log in"}},
 	{errForbidden, problem{403, "forbidden", "You are not authorized to access this resource"}},
@@ -69,10 +69,10 @@ var problems = []struct {
 // retryAfter is what a client is told to wait where nothing better is known.
 const retryAfter = 2 * time.Second
 
-// malformedError is errMalformedRequest with a detail of its own, which is safe to send.
+// malformedError says what is wrong with a request, in words that are safe to send.
 type malformedError struct{ detail string }
 
-func (e malformedError) Error() string { return errMalformedRequest.Error() + ": " + e.detail }
+func (e malformedError) Error() string { return "malformed request: " + e.detail }
 
 // limitError says that an address has used up a limit.
 type limitError struct{ wait time.Duration }

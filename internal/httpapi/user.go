@@ -55,11 +55,10 @@ func (s *server) register(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	user, err := s.Accounts.Create(r.Context(), *in.Username, *in.Password, nil)
-	if err != nil && !errors.Is(err, account.ErrUsernameTaken) {
-		s.registrations.refund(address) // no account came of it, and no word about which names are taken
-		return err
-	}
 	if err != nil {
+		if !errors.Is(err, account.ErrUsernameTaken) {
+			s.registrations.refund(address) // no account came of it, and no word about which names are taken
+		}
 		return err
 	}
 	s.writeJSON(w, r, http.StatusCreated, "application/json", userBody{user.ID, user.Username, user.Roles, user.CreatedAt})
@@ -147,9 +146,10 @@ func (s *server) changePassword(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	err := s.Accounts.ChangePassword(r.Context(), principal(r), *in.CurrentPassword, *in.NewPassword)
-	if !errors.Is(err, account.ErrInvalidCredentials) {
-		s.logins.refund(middleware.GetClientIPAddr(r.Context()))
+	if errors.Is(err, account.ErrInvalidCredentials) {
+		return errWrongPassword
 	}
+	s.logins.refund(middleware.GetClientIPAddr(r.Context()))
 	if err != nil {
 		return err
 	}

@@ -292,3 +292,16 @@ func wantUnchanged(t tester, w *world, before []string) {
 		}
 	}
 }
+
+// By retrying with the parent, the client says that it never had what was issued with the lost answer.
+func TestRecoverCountsAtOnceHere(t *testing.T) {
+	w := newWorld(t, 1, nil)
+	first := w.login(t)
+	w.mustRefresh(t, first.RefreshToken) // the answer is lost
+	w.clock.advance(grace + time.Millisecond)
+	w.mustUse(t, first.AccessToken) // the session is remembered
+	w.mustRefresh(t, first.RefreshToken)
+	if _, err := w.replicas[0].Authenticate(t.Context(), first.AccessToken); !errors.Is(err, session.ErrInvalidAccess) {
+		t.Errorf("an access token of before the recover: %v, want a refusal", err)
+	}
+}

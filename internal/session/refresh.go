@@ -37,6 +37,9 @@ func (s *Service) Refresh(ctx context.Context, presented string) (Grant, error) 
 		event := audit.Event{Action: audit.Refresh, Result: string(outcome), UserID: row.UserID, SessionID: row.ID}
 		switch outcome {
 		case Rotate, Replay, Recover: // in each of them what follows the presented token is the current one
+			if outcome == Recover {
+				s.memory.forget(row.ID) // the access tokens of the lost answer are not to be honoured any more
+			}
 			s.audit.Record(ctx, event)
 			return s.grant(next, row.Roles, s.refresh.Encode(successor), now)
 		case Repeat:

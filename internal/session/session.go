@@ -92,8 +92,8 @@ type Grant struct {
 func (s *Service) now() time.Time { return s.options.Now().UTC().Truncate(time.Millisecond) }
 
 // Start begins a session for a user whose password has just been verified against user.PasswordHash. The session of
-// presented, the refresh token that the browser held until now (or ""), ends: it was never adopted, and nobody could
-// end it later. ErrCredentialsChanged: the verification no longer holds.
+// presented, the refresh token that the browser held until now (or ""), ends: the browser is about to lose it, and
+// nobody could end that session later. ErrCredentialsChanged: the verification no longer holds.
 func (s *Service) Start(ctx context.Context, user store.User, client Client, presented string) (Grant, error) {
 	now := s.now()
 	id, err := uuid.NewV7()

@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -17,6 +18,11 @@ import (
 )
 
 const sqliteScheme = "sqlite:"
+
+// sqliteMagic begins every SQLite file that is not empty.
+const sqliteMagic = "SQLite format 3\x00"
+
+var errNoDatabase = fmt.Errorf("%w: the file that LATCHKEY_DATABASE_URL names is not a database of SQLite: name another one", ErrUnavailable)
 
 // sqliteReaders is the size of the read pool. Reads take microseconds, so a few connections serve many cores.
 const sqliteReaders = 4
@@ -63,8 +69,8 @@ func openSQLitePool(path string, size int, pragmas ...string) (*gorm.DB, error) 
 	return openGORM(sqliteDialector{sqlite.Dialector{Conn: pool}})
 }
 
-// createPrivate makes the database file 0600 and its folder, where there is none, 0700. SQLite gives its companions,
-// -wal and -shm, the mode of the file.
+// createPrivate makes the database file 0600 and its folder, where there is none, 0700; a database that others may read
+// it closes to them. SQLite gives its companions, -wal and -shm, the mode of the file.
 func createPrivate(path string) error {
 	if path == "" || strings.Contains(path, ":memory:") {
 		return errors.New("store: the database URL needs a file, like sqlite:data/latchkey.db")
@@ -72,9 +78,19 @@ func createPrivate(path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fmt.Errorf("make the database's folder: %w", err)
 	}
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // the operator's own path
-	if err != nil {
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the operator's own path
+	if err == nil {
+		return file.Close()
+	}
+	if !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("make the database file: %w", err)
+	}
+	if file, err = os.Open(path); err != nil { //nolint:gosec // the operator's own path
 		return fmt.Errorf("open the database file: %w", err)
+	}
+	magic := make([]byte, len(sqliteMagic))
+	if n, err := file.Read(magic); err != nil && n > 0 || n > 0 && string(magic) != sqliteMagic {
+		return errors.Join(errNoDatabase, file.Close()) // a slip of the pen: it is not ours to change
 	}
 	return errors.Join(file.Chmod(0o600), file.Close())
 }

@@ -141,6 +141,19 @@ func TestFileThatOthersMayReadIsClosedToThem(t *testing.T) {
 	}
 }
 
+func TestFileThatIsNoDatabaseIsLeftAlone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "README.md")
+	if err := os.WriteFile(path, []byte("not a database"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open("sqlite:" + path); err == nil || !strings.Contains(err.Error(), "not a database") {
+		t.Errorf("Open gives %v", err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o644 {
+		t.Errorf("the file has mode %v (%v), want 0644", info.Mode(), err)
+	}
+}
+
 func TestFileMayHaveAnyName(t *testing.T) {
 	for _, name := range []string{"with space.db", "a?b.db", "a#b.db", "a%20b.db", "a%b.db", "a&_pragma=foreign_keys(0).db", "имя.db", "a+b.db", "file:a.db"} {
 		t.Run(name, func(t *testing.T) {

@@ -100,7 +100,7 @@ func openGORM(dialector gorm.Dialector) (*gorm.DB, error) {
 	db, err := gorm.Open(dialector, &gorm.Config{
 		TranslateError:         true,           // duplicate keys become gorm.ErrDuplicatedKey
 		SkipDefaultTransaction: true,           // a single statement is atomic by itself: two round trips saved
-		DisableAutomaticPing:   true,           // a server that is away at start is waited for, not died of
+		DisableAutomaticPing:   true,           // opening asks a server nothing
 		Logger:                 logger.Discard, // its lines would carry parameters; errors reach the log by another way
 		NowFunc:                func() time.Time { return time.Now().UTC().Truncate(time.Millisecond) },
 	})
