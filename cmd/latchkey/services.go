@@ -109,14 +109,16 @@ func openKeys(c *config.Config, logger *slog.Logger) (token.Keys, error) {
 
 // openRefreshKeys derives the keys from the settings' secrets, or from the one that the first start in development makes.
 func openRefreshKeys(c *config.Config, logger *slog.Logger) (*token.RefreshKeys, error) {
-	if len(c.RefreshSecrets) == 0 {
-		fresh := base64.StdEncoding.EncodeToString(token.NewSecret())
-		switch err := token.WriteSecret(c.KeysDir, refreshSecretFile, []byte(fresh+"\n")); {
-		case err == nil:
-			logger.Info("made a refresh secret: sessions of any other one are over", "folder", c.KeysDir)
-		case !errors.Is(err, fs.ErrExist):
-			return nil, err
-		}
+	keys, err := loadRefreshKeys(c)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return keys, err
+	}
+	fresh := base64.StdEncoding.EncodeToString(token.NewSecret())
+	switch err := token.WriteSecret(c.KeysDir, refreshSecretFile, []byte(fresh+"\n")); {
+	case err == nil:
+		logger.Info("made a refresh secret: sessions of any other one are over", "folder", c.KeysDir)
+	case !errors.Is(err, fs.ErrExist):
+		return nil, err
 	}
 	return loadRefreshKeys(c)
 }
