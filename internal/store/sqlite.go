@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/url"
 	"os"
@@ -85,12 +86,22 @@ func createPrivate(path string) error {
 	if !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("make the database file: %w", err)
 	}
-	if file, err = os.Open(path); err != nil { //nolint:gosec // the operator's own path
+	// What is there may be something else, by a slip of the pen: then it is not ours to change, nor to wait for.
+	if info, err := os.Stat(path); err != nil {
+		return fmt.Errorf("open the database file: %w", err)
+	} else if !info.Mode().IsRegular() {
+		return errNoDatabase
+	}
+	if file, err = os.OpenFile(path, os.O_RDWR, 0); err != nil { //nolint:gosec // the operator's own path
 		return fmt.Errorf("open the database file: %w", err)
 	}
 	magic := make([]byte, len(sqliteMagic))
-	if n, err := file.Read(magic); err != nil && n > 0 || n > 0 && string(magic) != sqliteMagic {
-		return errors.Join(errNoDatabase, file.Close()) // a slip of the pen: it is not ours to change
+	n, err := io.ReadFull(file, magic)
+	switch {
+	case err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF):
+		return errors.Join(fmt.Errorf("read the database file: %w", err), file.Close())
+	case n > 0 && string(magic[:n]) != sqliteMagic:
+		return errors.Join(errNoDatabase, file.Close())
 	}
 	return errors.Join(file.Chmod(0o600), file.Close())
 }

@@ -154,6 +154,19 @@ func TestFileThatIsNoDatabaseIsLeftAlone(t *testing.T) {
 	}
 }
 
+func TestFolderIsLeftAlone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "data")
+	if err := os.Mkdir(path, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open("sqlite:" + path); err == nil || !strings.Contains(err.Error(), "not a database") {
+		t.Errorf("Open gives %v", err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o755 {
+		t.Errorf("the folder has mode %v (%v), want 0755", info.Mode(), err)
+	}
+}
+
 func TestFileMayHaveAnyName(t *testing.T) {
 	for _, name := range []string{"with space.db", "a?b.db", "a#b.db", "a%20b.db", "a%b.db", "a&_pragma=foreign_keys(0).db", "имя.db", "a+b.db", "file:a.db"} {
 		t.Run(name, func(t *testing.T) {
