@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/pressly/goose/v3/database"
 	"gorm.io/driver/sqlite"
@@ -19,6 +20,12 @@ import (
 )
 
 const sqliteScheme = "sqlite:"
+
+// How long a new file's change to WAL is tried, and how often: it takes a few milliseconds.
+const (
+	walPatience = 5 * time.Second
+	walPause    = 5 * time.Millisecond
+)
 
 // sqliteMagic begins every SQLite file that is not empty.
 const sqliteMagic = "SQLite format 3\x00"
@@ -49,9 +56,8 @@ func openSQLite(path string) (*Store, error) {
 func openSQLitePool(path string, size int, pragmas ...string) (*gorm.DB, error) {
 	parameters := url.Values{
 		"_pragma": append([]string{
-			"busy_timeout(5000)", // another process may write: wait for it; first, for the next line may need the lock
-			"journal_mode(WAL)",
-			"synchronous(FULL)", // what was answered survives a power cut
+			"busy_timeout(5000)", // another process may write: wait for it
+			"synchronous(FULL)",  // what was answered survives a power cut
 			"foreign_keys(1)",
 		}, pragmas...),
 		// A transaction takes the write lock when it begins: one that has read before it writes would fail at once,
@@ -68,6 +74,19 @@ func openSQLitePool(path string, size int, pragmas ...string) (*gorm.DB, error) 
 	pool.SetMaxOpenConns(size)
 	pool.SetMaxIdleConns(size)
 	return openGORM(sqliteDialector{sqlite.Dialector{Conn: pool}})
+}
+
+// useWAL has the file written by way of a log, so that readers and the writer do not wait for each other. The mode stays
+// with the file, so this is done once, when it is opened. Two processes that do it to a new file at once lock each other
+// out, which SQLite reports at once, whatever the busy timeout: then the one looks again until the other is done.
+func (s *Store) useWAL() error {
+	for deadline := time.Now().Add(walPatience); ; time.Sleep(walPause) {
+		err := s.write.Exec("PRAGMA journal_mode = WAL").Error
+		var e *modernc.Error
+		if !errors.As(err, &e) || e.Code()&0xff != sqlite3.SQLITE_BUSY || time.Now().After(deadline) {
+			return wrap(err)
+		}
+	}
 }
 
 // createPrivate makes the database file 0600 and its folder, where there is none, 0700; a database that others may read

@@ -154,6 +154,27 @@ func TestFileThatIsNoDatabaseIsLeftAlone(t *testing.T) {
 	}
 }
 
+// Each opening changes the new file to WAL, at the same moment as the others.
+func TestNewFileMayBeOpenedByManyAtOnce(t *testing.T) {
+	for range 60 {
+		path := filepath.Join(t.TempDir(), "latchkey.db")
+		var all sync.WaitGroup
+		for range 24 {
+			all.Go(func() {
+				s, err := Open("sqlite:" + path)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if err := s.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+	}
+}
+
 func TestFolderIsLeftAlone(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "data")
 	if err := os.Mkdir(path, 0o755); err != nil {

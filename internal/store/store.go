@@ -48,7 +48,14 @@ func Open(url string) (*Store, error) {
 		if err := createPrivate(path); err != nil {
 			return nil, err
 		}
-		return openSQLite(path)
+		s, err := openSQLite(path)
+		if err != nil {
+			return nil, err
+		}
+		if err := s.useWAL(); err != nil {
+			return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), s.Close())
+		}
+		return s, nil
 	case strings.HasPrefix(url, "sqlserver://"):
 		return openSQLServer(url)
 	}
