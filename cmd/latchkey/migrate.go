@@ -69,7 +69,7 @@ func migrateCommand(env environment) *cobra.Command {
 }
 
 // withStore opens the database, and nothing else, for a command.
-func withStore(env environment, open func(url string) (*store.Store, error), f func(*cobra.Command, *store.Store) error) func(*cobra.Command, []string) error {
+func withStore(env environment, open openStore, f func(*cobra.Command, *store.Store) error) func(*cobra.Command, []string) error {
 	return func(c *cobra.Command, _ []string) error {
 		settings, err := env.loadConfig()
 		if err != nil {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bufio"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -64,4 +66,22 @@ func TestCommandsOfTheOperatorReachARunningServer(t *testing.T) {
 		mustBeOut(t, one)
 		mustCall(t, http.StatusUnauthorized, http.MethodPost, user+"/login", credentials("alice", "another horse"), "", "")
 	})
+}
+
+// net/http would answer it by itself, without a header of ours.
+func TestOptionsOfTheWholeServerIsAnsweredAsEverythingElse(t *testing.T) {
+	t.Parallel()
+	p := start(t, t.TempDir(), unlimited...)
+	conn := dial(t, p)
+	if _, err := io.WriteString(conn, "OPTIONS * HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusNotFound || response.Header.Get("X-Content-Type-Options") != "nosniff" {
+		t.Errorf("status %d, headers %v", response.StatusCode, response.Header)
+	}
 }

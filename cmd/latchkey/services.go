@@ -39,9 +39,12 @@ type services struct {
 	accounts *account.Service
 }
 
-// openServices puts the parts together and opens the database, by store.Open or store.OpenExisting; the latter first
-// fails where nothing is there yet. Keys and secrets that development may make, it makes.
-func openServices(c *config.Config, logs io.Writer, open func(url string) (*store.Store, error)) (_ *services, err error) {
+// openStore is store.Open, for commands that may make a database, or store.OpenExisting, for those that may not.
+type openStore func(url string) (*store.Store, error)
+
+// openServices opens the database, first, so that nothing is made where it fails, and puts the parts together. Keys and
+// secrets that development may make, it makes.
+func openServices(c *config.Config, logs io.Writer, open openStore) (_ *services, err error) {
 	s := &services{config: c, logger: newLogger(c, logs), registry: prometheus.NewRegistry()}
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	s.audit = audit.New(s.logger, s.registry)

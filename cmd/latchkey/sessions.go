@@ -4,6 +4,8 @@ import (
 	"errors"
 
 	"github.com/spf13/cobra"
+
+	"latchkey/internal/store"
 )
 
 func sessionsCommand(env environment) *cobra.Command {
@@ -14,7 +16,7 @@ func sessionsCommand(env environment) *cobra.Command {
 			if all == (name != "") {
 				return usageError{errors.New("want either --user NAME or --all")}
 			}
-			return withServices(env, func(c *cobra.Command, s *services, _ []string) error {
+			return withServices(env, store.OpenExisting, func(c *cobra.Command, s *services, _ []string) error {
 				n, err := s.accounts.EndSessions(c.Context(), name)
 				if err != nil {
 					return explain(err, name)

@@ -52,14 +52,8 @@ func userCommand(env environment) *cobra.Command {
 	)
 }
 
-// withServices opens everything for a command on an up-to-date schema, where there is a database. Its audit events go to
-// stderr.
-func withServices(env environment, f func(*cobra.Command, *services, []string) error) func(*cobra.Command, []string) error {
-	return openingServices(env, store.OpenExisting, f)
-}
-
-func openingServices(env environment, open func(url string) (*store.Store, error),
-	f func(*cobra.Command, *services, []string) error) func(*cobra.Command, []string) error {
+// withServices opens everything for a command on an up-to-date schema. Its audit events go to stderr.
+func withServices(env environment, open openStore, f func(*cobra.Command, *services, []string) error) func(*cobra.Command, []string) error {
 	return func(c *cobra.Command, args []string) error {
 		settings, err := env.loadConfig()
 		if err != nil {
@@ -78,13 +72,14 @@ func openingServices(env environment, open func(url string) (*store.Store, error
 }
 
 // withPassword is withServices for a command that needs a password, which it reads before it opens anything.
-func withPassword(env environment, fromStdin *bool, open func(url string) (*store.Store, error), f func(*cobra.Command, *services, []string, string) error) func(*cobra.Command, []string) error {
+func withPassword(env environment, fromStdin *bool, open openStore,
+	f func(*cobra.Command, *services, []string, string) error) func(*cobra.Command, []string) error {
 	return func(c *cobra.Command, args []string) error {
 		pass, err := readPassword(env, *fromStdin)
 		if err != nil {
 			return err
 		}
-		return openingServices(env, open, func(c *cobra.Command, s *services, args []string) error { return f(c, s, args, pass) })(c, args)
+		return withServices(env, open, func(c *cobra.Command, s *services, args []string) error { return f(c, s, args, pass) })(c, args)
 	}
 }
 
@@ -108,7 +103,7 @@ func userCreate(env environment) *cobra.Command {
 func userList(env environment) *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{Use: "list", Short: "List all accounts", Args: noArguments,
-		RunE: withServices(env, func(c *cobra.Command, s *services, _ []string) error {
+		RunE: withServices(env, store.OpenExisting, func(c *cobra.Command, s *services, _ []string) error {
 			rows := []userRow{}
 			for after := ""; ; {
 				page, err := s.accounts.List(c.Context(), after, userPage)
@@ -139,7 +134,7 @@ func userList(env environment) *cobra.Command {
 func userShow(env environment) *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{Use: "show NAME", Short: "Show an account", Args: exactly(1, "one user name"),
-		RunE: withServices(env, func(c *cobra.Command, s *services, args []string) error {
+		RunE: withServices(env, store.OpenExisting, func(c *cobra.Command, s *services, args []string) error {
 			user, err := s.accounts.Find(c.Context(), args[0])
 			if err != nil {
 				return explain(err, args[0])
@@ -159,7 +154,7 @@ func userSetRoles(env environment) *cobra.Command {
 			}
 			return nil
 		},
-		RunE: withServices(env, func(c *cobra.Command, s *services, args []string) error {
+		RunE: withServices(env, store.OpenExisting, func(c *cobra.Command, s *services, args []string) error {
 			user, err := s.accounts.SetRoles(c.Context(), args[0], args[1:])
 			if err != nil {
 				return explain(err, args[0])
@@ -189,7 +184,7 @@ func userSetPassword(env environment) *cobra.Command {
 func changeUser(env environment, name, short string,
 	change func(*account.Service, context.Context, string) (store.User, error)) *cobra.Command {
 	return &cobra.Command{Use: name + " NAME", Short: short, Args: exactly(1, "one user name"),
-		RunE: withServices(env, func(c *cobra.Command, s *services, args []string) error {
+		RunE: withServices(env, store.OpenExisting, func(c *cobra.Command, s *services, args []string) error {
 			user, err := change(s.accounts, c.Context(), args[0])
 			if err != nil {
 				return explain(err, args[0])

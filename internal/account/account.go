@@ -47,16 +47,17 @@ func NewService(st *store.Store, hasher *password.Hasher, sessions *session.Serv
 // Create adds an account. A *ValidationError says what is wrong with the name, the password or the roles; ErrUsernameTaken,
 // that the name is taken, which costs the same time.
 func (s *Service) Create(ctx context.Context, name, pass string, roles []string) (store.User, error) {
-	canonical, fields := CanonicalName(name), []FieldError(nil)
-	if _, fault := checkName(name); fault != "" {
+	var fields []FieldError
+	canonical, fault := checkName(name)
+	if fault != "" {
 		fields = append(fields, FieldError{"username", fault, nameMessages[fault]})
 	}
 	if fault := checkPassword("password", pass); fault != nil {
 		fields = append(fields, *fault)
 	}
-	roles, fault := checkRoles(roles)
-	if fault != nil {
-		fields = append(fields, *fault)
+	roles, rolesFault := checkRoles(roles)
+	if rolesFault != nil {
+		fields = append(fields, *rolesFault)
 	}
 	if fields != nil {
 		s.audit.Record(ctx, audit.Event{Action: audit.Register, Result: "invalid"})

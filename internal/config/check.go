@@ -38,10 +38,9 @@ func (c *Config) check(r *reader) {
 		return
 	}
 	if !c.Production {
-		for _, name := range []string{"LATCHKEY_ADDR", "LATCHKEY_OPS_ADDR"} {
-			addr := map[string]string{"LATCHKEY_ADDR": c.Addr, "LATCHKEY_OPS_ADDR": c.OpsAddr}[name]
-			if r.wasRead(name) && addr != "" && !isLoopbackAddress(addr) {
-				r.fault(name, "must be on a loopback address (127.0.0.1, [::1], localhost) in development: set LATCHKEY_ENV=production to be reached from elsewhere")
+		for _, listener := range []struct{ name, addr string }{{"LATCHKEY_ADDR", c.Addr}, {"LATCHKEY_OPS_ADDR", c.OpsAddr}} {
+			if r.wasRead(listener.name) && listener.addr != "" && !isLoopbackAddress(listener.addr) {
+				r.fault(listener.name, "must be on a loopback address (127.0.0.1, [::1], localhost) in development: set LATCHKEY_ENV=production to be reached from elsewhere")
 			}
 		}
 		return
@@ -52,9 +51,11 @@ func (c *Config) check(r *reader) {
 	if r.wasRead("LATCHKEY_PUBLIC_URL") && !c.SecureCookies() && !isLoopbackHost(c.PublicURL.Hostname()) {
 		r.fault("LATCHKEY_PUBLIC_URL", "must be https in production: with http, passwords and tokens travel in the clear")
 	}
-	for _, origin := range c.AllowedOrigins {
-		if u, err := url.Parse(origin); r.wasRead("LATCHKEY_ALLOWED_ORIGINS") && err == nil && u.Scheme == "http" && !isLoopbackHost(u.Hostname()) {
-			r.fault("LATCHKEY_ALLOWED_ORIGINS", "has %q, which must be https in production: whoever is on the way could change that page", origin)
+	if r.wasRead("LATCHKEY_ALLOWED_ORIGINS") {
+		for _, origin := range c.AllowedOrigins {
+			if u, err := url.Parse(origin); err == nil && u.Scheme == "http" && !isLoopbackHost(u.Hostname()) {
+				r.fault("LATCHKEY_ALLOWED_ORIGINS", "has %q, which must be https in production: whoever is on the way could change that page", origin)
+			}
 		}
 	}
 	if r.wasRead("LATCHKEY_REFRESH_SECRET") && len(c.RefreshSecrets) == 0 {

@@ -58,6 +58,14 @@ func TestContradictionsAreRefused(t *testing.T) {
 			inProduction("LATCHKEY_PUBLIC_URL=", "LATCHKEY_ADDR=:8080"),
 			[]string{"LATCHKEY_PUBLIC_URL", "must be set in production"},
 		},
+		"production with an http page of another origin": {
+			inProduction("LATCHKEY_ALLOWED_ORIGINS=http://app.example.com"),
+			[]string{"LATCHKEY_ALLOWED_ORIGINS", "https"},
+		},
+		"an issuer that fills every access token": {
+			[]string{"LATCHKEY_ISSUER=" + strings.Repeat("x", 257)},
+			[]string{"LATCHKEY_ISSUER", "256"},
+		},
 		"production without a refresh secret": {
 			production[:2],
 			[]string{"LATCHKEY_REFRESH_SECRET", "openssl rand -base64 32", "LATCHKEY_REFRESH_SECRET_FILE"},

@@ -193,7 +193,7 @@ func TestMalformedValues(t *testing.T) {
 			"https://app.example.com:443", "http://app.example.com:80", "null", "https://a.example https://b.example",
 		},
 		"LATCHKEY_COOKIE_SAMESITE": {"Strict", "off"},
-		"LATCHKEY_TRUSTED_PROXIES": {"10.0.0.1", "10.0.0.1/8", "10.0.0.0/33", "*", "proxy.example.com"},
+		"LATCHKEY_TRUSTED_PROXIES": {"0.0.0.0/0", "::/0", "10.0.0.1", "10.0.0.1/8", "10.0.0.0/33", "*", "proxy.example.com"},
 		"LATCHKEY_LIMIT_LOGIN": {
 			"20", "20/", "/10m", "0/10m", "-1/10m", "20/10", "20/999ms", "20/25h", "1000001/1m", "none", "20/10m/1",
 		},

@@ -30,6 +30,7 @@ func TestCheckCountsCodePoints(t *testing.T) {
 		"100,000 letters":                     {strings.Repeat("a", 100_000), ErrTooLong},
 		"small letters alone":                 {"correcthorsebatterystaple", nil},
 		"digits alone":                        {"13579135", nil},
+		"Latin-1, which JSON cannot carry":    {"p\xe4ssword1", ErrNotText},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
