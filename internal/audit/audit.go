@@ -34,6 +34,8 @@ type Event struct {
 	Result string
 	// UserID and SessionID are the nil UUID where there is none, or none is known.
 	UserID, SessionID uuid.UUID
+	// NameHash stands for the name that was given where no user is known by it: 32 hexadecimal digits, or "".
+	NameHash string
 }
 
 // Log records events. It is safe for concurrent use.
@@ -75,6 +77,9 @@ func (l *Log) Record(ctx context.Context, e Event) {
 	}
 	if e.SessionID != uuid.Nil {
 		attributes = append(attributes, slog.String("session_id", e.SessionID.String()))
+	}
+	if e.NameHash != "" {
+		attributes = append(attributes, slog.String("name_hash", e.NameHash))
 	}
 	if o, ok := ctx.Value(originKey{}).(origin); ok {
 		attributes = append(attributes, slog.String("address", o.address), slog.String("request_id", o.requestID))

@@ -55,7 +55,7 @@ func TestRecordLogsTheFieldsThatAreKnown(t *testing.T) {
 		want  map[string]any
 	}{
 		"everything": {
-			request, Event{Refresh, "rotate", userID, sessionID},
+			request, Event{Action: Refresh, Result: "rotate", UserID: userID, SessionID: sessionID},
 			map[string]any{
 				"level": "INFO", "msg": "audit", "action": "session.refresh", "result": "rotate", "user_id": userID.String(),
 				"session_id": sessionID.String(), "address": "192.0.2.1", "request_id": "request-1",
@@ -74,7 +74,7 @@ func TestRecordLogsTheFieldsThatAreKnown(t *testing.T) {
 			map[string]any{"level": "INFO", "msg": "audit", "action": "session.refresh", "result": "unknown", "session_id": sessionID.String()},
 		},
 		"the alarm": {
-			plain, Event{Reuse, "revoked", userID, sessionID},
+			plain, Event{Action: Reuse, Result: "revoked", UserID: userID, SessionID: sessionID},
 			map[string]any{
 				"level": "WARN", "msg": "audit", "action": "session.reuse", "result": "revoked", "user_id": userID.String(), "session_id": sessionID.String(),
 			},
@@ -135,7 +135,7 @@ func TestEventsAreCountedByActionAndResultAlone(t *testing.T) {
 	for i := range 10 {
 		wg.Go(func() {
 			ctx := WithOrigin(t.Context(), uuid.NewString(), "192.0.2.1")
-			log.Record(ctx, Event{Login, "ok", uuid.New(), uuid.New()}) // ids in a label would make a series for each
+			log.Record(ctx, Event{Action: Login, Result: "ok", UserID: uuid.New(), SessionID: uuid.New()}) // ids in a label would make a series for each
 			if i%2 == 0 {
 				log.Record(ctx, Event{Action: Login, Result: "wrong_password"})
 			}

@@ -54,7 +54,7 @@ type RefreshKeys struct {
 	newest byte
 }
 
-type refreshKey struct{ tag, next []byte }
+type refreshKey struct{ tag, next, name []byte }
 
 // String keeps the keys out of logs.
 func (k *RefreshKeys) String() string { return fmt.Sprintf("%d refresh key(s)", len(k.byID)) }
@@ -81,6 +81,7 @@ func NewRefreshKeys(secrets ...[]byte) (*RefreshKeys, error) {
 		keys.byID[id] = refreshKey{
 			tag:  derive(secret, "latchkey refresh tag", sha256.Size),
 			next: derive(secret, "latchkey refresh successor", sha256.Size),
+			name: derive(secret, "latchkey name hash", sha256.Size),
 		}
 		if i == 0 {
 			keys.newest = id
@@ -142,6 +143,15 @@ func (k *RefreshKeys) Parse(s string) (Refresh, error) {
 		return Refresh{}, ErrMalformedRefresh
 	}
 	return r, nil
+}
+
+// NameHash stands for a user name where the name itself should not be kept: a name that nobody has may be a password
+// typed into the wrong field. It is HMAC-SHA-256 under a key of the newest secret, so that without that secret nobody
+// can try out names; with another newest secret the same name has another hash.
+func (k *RefreshKeys) NameHash(canonicalName string) [sha256.Size]byte {
+	h := hmac.New(sha256.New, k.byID[k.newest].name)
+	h.Write([]byte(canonicalName))
+	return [sha256.Size]byte(h.Sum(nil))
 }
 
 func (k *RefreshKeys) tag(r Refresh) []byte { return mac(k.byID[r.keyID].tag, r)[:refreshTagSize] }

@@ -297,3 +297,17 @@ func TestNewSecretsAreUsableAndDiffer(t *testing.T) {
 		t.Errorf("NewSecret gives %x and %x", one, other)
 	}
 }
+
+func TestNameHashDependsOnNameAndNewestSecret(t *testing.T) {
+	first, second := secretOf(1), secretOf(2)
+	keys := newTestRefreshKeys(t, first)
+	if keys.NameHash("alice") == keys.NameHash("bob") {
+		t.Error("two names have one hash")
+	}
+	if keys.NameHash("alice") != newTestRefreshKeys(t, first).NameHash("alice") {
+		t.Error("two servers with one secret make different hashes of one name")
+	}
+	if keys.NameHash("alice") == newTestRefreshKeys(t, second).NameHash("alice") {
+		t.Error("the hash does not depend on the secret: whoever has the database could try out names")
+	}
+}
