@@ -71,7 +71,7 @@ func openServices(c *config.Config, logs io.Writer, open openStore) (_ *services
 		Policy:    session.Policy{Grace: c.RefreshGrace, Idle: c.RefreshTokenTTL, Absolute: c.SessionTTL},
 		AccessTTL: c.AccessTokenTTL, RevocationDelay: c.RevocationDelay, MaxPerUser: c.MaxSessions, Now: time.Now,
 	}, s.store, access, refresh, s.audit)
-	s.accounts = account.NewService(s.store, password.NewHasher(c.HashConcurrency), s.sessions, s.audit, time.Now)
+	s.accounts = account.NewService(s.store, password.NewHasher(c.HashConcurrency), s.sessions, refresh, s.audit, time.Now)
 	return s, nil
 }
 

@@ -16,6 +16,7 @@ import (
 	"latchkey/internal/password"
 	"latchkey/internal/session"
 	"latchkey/internal/store"
+	"latchkey/internal/token"
 )
 
 var (
@@ -33,13 +34,15 @@ type Service struct {
 	store    *store.Store
 	hasher   *password.Hasher
 	sessions *session.Service
+	names    *token.RefreshKeys // for keyed hashes of names
 	audit    *audit.Log
 	now      func() time.Time
 }
 
 // NewService makes a Service. now is the clock.
-func NewService(st *store.Store, hasher *password.Hasher, sessions *session.Service, log *audit.Log, now func() time.Time) *Service {
-	return &Service{store: st, hasher: hasher, sessions: sessions, audit: log, now: func() time.Time {
+func NewService(st *store.Store, hasher *password.Hasher, sessions *session.Service, names *token.RefreshKeys,
+	log *audit.Log, now func() time.Time) *Service {
+	return &Service{store: st, hasher: hasher, sessions: sessions, names: names, audit: log, now: func() time.Time {
 		return now().UTC().Truncate(time.Millisecond)
 	}}
 }
@@ -85,14 +88,26 @@ func (s *Service) Create(ctx context.Context, name, pass string, roles []string)
 }
 
 // Login verifies a name and a password and begins a session, which replaces that of presented, the refresh token that
-// the browser holds, or "". ErrInvalidCredentials: they were refused.
+// the browser holds, or "". ErrInvalidCredentials: they were refused. *ThrottledError: there were too many wrong guesses.
 func (s *Service) Login(ctx context.Context, name, pass string, client session.Client, presented string) (session.Grant, error) {
-	user, err := s.store.UserByName(ctx, CanonicalName(name))
+	canonical := CanonicalName(name)
+	attempt, err := s.beginAttempt(ctx, canonical, func() (string, error) { return s.familiarNetwork(ctx, canonical, client.IP) })
+	if err != nil {
+		return session.Grant{}, err
+	}
+	grant, err := s.login(ctx, canonical, pass, client, presented, attempt.nameHash)
+	attempt.settle(ctx, err)
+	return grant, err
+}
+
+func (s *Service) login(ctx context.Context, canonical, pass string, client session.Client, presented, nameHash string) (session.Grant, error) {
+	user, err := s.store.UserByName(ctx, canonical)
 	if errors.Is(err, store.ErrNotFound) {
 		if err := s.hasher.VerifyNone(ctx, pass); err != nil {
 			return session.Grant{}, err
 		}
-		return session.Grant{}, s.refuseLogin(ctx, "unknown_user", uuid.Nil)
+		s.audit.Record(ctx, audit.Event{Action: audit.Login, Result: "unknown_user", NameHash: nameHash})
+		return session.Grant{}, ErrInvalidCredentials
 	}
 	if err != nil {
 		return session.Grant{}, err
@@ -119,11 +134,22 @@ func (s *Service) refuseLogin(ctx context.Context, cause string, userID uuid.UUI
 }
 
 // ChangePassword replaces the principal's password and ends all their other sessions, or does neither.
-// ErrInvalidCredentials: the current password is wrong. *ValidationError: the new one is not acceptable.
+// ErrInvalidCredentials: the current password is wrong, which counts as a wrong guess at login does. *ThrottledError:
+// there were too many of them. *ValidationError: the new one is not acceptable.
 func (s *Service) ChangePassword(ctx context.Context, p session.Principal, current, replacement string) error {
 	if fault := checkPassword("new_password", replacement); fault != nil {
 		return &ValidationError{[]FieldError{*fault}}
 	}
+	attempt, err := s.beginAttempt(ctx, CanonicalName(p.Username), func() (string, error) { return p.SessionID.String(), nil })
+	if err != nil {
+		return err
+	}
+	err = s.changePassword(ctx, p, current, replacement)
+	attempt.settle(ctx, err)
+	return err
+}
+
+func (s *Service) changePassword(ctx context.Context, p session.Principal, current, replacement string) error {
 	user, err := s.store.UserByID(ctx, p.UserID)
 	if errors.Is(err, store.ErrNotFound) {
 		return ErrInvalidCredentials

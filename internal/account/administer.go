@@ -95,8 +95,8 @@ func (s *Service) Delete(ctx context.Context, name string) (store.User, error) {
 	return user, nil
 }
 
-// SetPassword replaces a password without asking for the current one, and ends all sessions. *ValidationError: the new
-// one is not acceptable. ErrNotFound: there is no such account.
+// SetPassword replaces a password without asking for the current one, ends all sessions and forgets wrong guesses.
+// *ValidationError: the new one is not acceptable. ErrNotFound: there is no such account.
 func (s *Service) SetPassword(ctx context.Context, name, replacement string) (store.User, error) {
 	if fault := checkPassword("password", replacement); fault != nil {
 		return store.User{}, &ValidationError{[]FieldError{*fault}}
@@ -115,7 +115,8 @@ func (s *Service) SetPassword(ctx context.Context, name, replacement string) (st
 		return store.User{}, errors.New("the password was changed by somebody else at the same moment: try again")
 	}
 	s.audit.Record(ctx, audit.Event{Action: audit.Administer, Result: "set_password", UserID: user.ID})
-	return user, nil
+	key := s.names.NameHash(user.CanonicalName)
+	return user, s.store.DeleteLoginThrottle(ctx, key[:])
 }
 
 // EndSessions ends the sessions of a user, or of everybody if name is "", and returns how many. ErrNotFound: there is

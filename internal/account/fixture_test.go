@@ -52,7 +52,7 @@ func newFixture(t testing.TB) *fixture {
 		Policy:    session.Policy{Grace: 30 * time.Second, Idle: 7 * 24 * time.Hour, Absolute: 30 * 24 * time.Hour},
 		AccessTTL: 10 * time.Minute, RevocationDelay: time.Minute, MaxPerUser: 20, Now: now,
 	}, f.store, access, refresh, log)
-	f.Service = NewService(f.store, password.NewHasher(8), f.sessions, log, now)
+	f.Service = NewService(f.store, password.NewHasher(8), f.sessions, refresh, log, now)
 	return f
 }
 

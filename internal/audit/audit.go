@@ -23,7 +23,7 @@ const (
 	Reuse          Action = "session.reuse"        // revoked: the alarm, beside the refused Refresh
 	End            Action = "session.end"          // why it ended: logout, ended, replaced, password, disabled, limit, admin
 	Verify         Action = "token.verify"         // why an access token was refused
-	Throttle       Action = "throttle"             // login, register, refresh
+	Throttle       Action = "throttle"             // login, register, refresh: by address; account: by name
 	CrossOrigin    Action = "cross_origin"         // refused
 )
 

@@ -41,20 +41,21 @@ type fixture struct {
 	logs         *lockedBuffer
 	draining     chan struct{}
 	seen         *seen
+	statements   *storetest.Statements
 }
 
 // newFixture makes a server with the given settings, NAME=value, over the defaults without limits.
 func newFixture(t testing.TB, settings ...string) *fixture {
 	t.Helper()
 	limits := []string{"LATCHKEY_LIMIT_LOGIN=off", "LATCHKEY_LIMIT_REGISTER=off", "LATCHKEY_LIMIT_REFRESH=off"}
-	database := "LATCHKEY_DATABASE_URL=sqlite:" + filepath.Join(t.TempDir(), "latchkey.db")
-	c, err := config.Load(append(append(limits, database), settings...), t.TempDir())
+	file := filepath.Join(t.TempDir(), "latchkey.db")
+	c, err := config.Load(append(append(limits, "LATCHKEY_DATABASE_URL=sqlite:"+file), settings...), t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
 	f := &fixture{
 		config: c, clock: &clock{now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)},
-		logs: &lockedBuffer{}, seen: newSeen(),
+		logs: &lockedBuffer{}, seen: newSeen(), statements: storetest.CountStatements(t, file),
 	}
 	key, err := token.NewKey(f.clock.Now())
 	if err != nil {
@@ -93,7 +94,7 @@ func (f *fixture) start(t testing.TB) {
 		Policy:    session.Policy{Grace: c.RefreshGrace, Idle: c.RefreshTokenTTL, Absolute: c.SessionTTL},
 		AccessTTL: c.AccessTokenTTL, RevocationDelay: c.RevocationDelay, MaxPerUser: c.MaxSessions, Now: f.clock.Now,
 	}, f.store, access, f.refreshKeys, log)
-	f.accounts = account.NewService(f.store, password.NewHasher(c.HashConcurrency), f.sessions, log, f.clock.Now)
+	f.accounts = account.NewService(f.store, password.NewHasher(c.HashConcurrency), f.sessions, f.refreshKeys, log, f.clock.Now)
 	f.dependencies = Dependencies{
 		Config: c, Store: f.store, Accounts: f.accounts, Sessions: f.sessions, Audit: log, Logger: logger,
 		JWKS: jwks, Draining: f.draining, Now: f.clock.Now,

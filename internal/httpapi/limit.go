@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"latchkey/internal/account"
 	"latchkey/internal/config"
 )
 
@@ -15,7 +16,7 @@ const maxBuckets = 100_000
 const evictionLook = 100
 
 // limiter allows each client address so many events in a period, as a token bucket: the whole count at once, then one
-// at a time. An IPv6 client counts by its /64, for it commands all addresses in it.
+// at a time. Requests whose address is not known share one bucket.
 type limiter struct {
 	limit config.Limit
 	now   func() time.Time
@@ -41,7 +42,7 @@ func (l *limiter) charge(address netip.Addr) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	key, now := network(address), l.now()
+	key, now := account.Network(address), l.now()
 	b := l.refill(key, now)
 	if over := b.spent + 1 - float64(l.limit.Count); over > 0 {
 		return limitError{wait: time.Duration(over * float64(l.limit.Per) / float64(l.limit.Count))}
@@ -61,7 +62,7 @@ func (l *limiter) refund(address netip.Addr) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	key := network(address)
+	key := account.Network(address)
 	if b, known := l.buckets[key]; known {
 		b.spent = max(0, b.spent-1)
 		l.buckets[key] = b
@@ -94,13 +95,4 @@ func (l *limiter) evict(now time.Time) {
 	if len(l.buckets) >= maxBuckets {
 		delete(l.buckets, last)
 	}
-}
-
-func network(a netip.Addr) netip.Prefix {
-	bits := 32
-	if a = a.Unmap(); a.Is6() {
-		bits = 64
-	}
-	p, _ := a.Prefix(bits) // an invalid address has the zero prefix: all such share one bucket
-	return p
 }

@@ -66,6 +66,8 @@ var problems = []struct {
 	{errDraining, problem{503, "unavailable", "The server is shutting down"}},
 }
 
+var tooMany = problem{429, "too_many_requests", "Too many requests: wait as long as the Retry-After header says"}
+
 // retryAfter is what a client is told to wait where nothing better is known.
 const retryAfter = 2 * time.Second
 
@@ -101,12 +103,15 @@ func (s *server) writeProblem(w http.ResponseWriter, r *http.Request, err error)
 	var fields []fieldError
 	var malformed malformedError
 	var limit limitError
+	var throttled *account.ThrottledError
 	var invalid *account.ValidationError
 	switch {
 	case errors.As(err, &malformed):
 		p = problem{400, "malformed_request", malformed.detail}
 	case errors.As(err, &limit):
-		p, wait = problem{429, "too_many_requests", "Too many requests: wait as long as the Retry-After header says"}, limit.wait
+		p, wait = tooMany, limit.wait
+	case errors.As(err, &throttled):
+		p, wait = tooMany, throttled.Wait
 	case errors.As(err, &invalid):
 		p = problem{422, "validation_failed", "Some fields cannot be accepted: see errors"}
 		for _, f := range invalid.Fields {

@@ -11,6 +11,7 @@ import (
 	"latchkey/internal/audit"
 	"latchkey/internal/session"
 	"latchkey/internal/store"
+	"latchkey/internal/store/storetest"
 	"latchkey/internal/token"
 )
 
@@ -80,11 +81,11 @@ func TestAuthenticateRefuses(t *testing.T) {
 	})
 	t.Run("junk, without a query", func(t *testing.T) {
 		w := newWorld(t, 1, nil)
-		w.counts.take()
+		w.counts.Take()
 		if _, err := w.replicas[0].Authenticate(t.Context(), "junk"); !errors.Is(err, session.ErrInvalidAccess) {
 			t.Errorf("%v, want ErrInvalidAccess", err)
 		}
-		if got := w.counts.take(); got != (count{}) {
+		if got := w.counts.Take(); got != (storetest.Count{}) {
 			t.Errorf("it cost %+v", got)
 		}
 	})
@@ -139,20 +140,20 @@ func TestAuthenticateByGeneration(t *testing.T) {
 func TestAuthenticateAcknowledgesOnceAndThenAsksOncePerDelay(t *testing.T) {
 	w := newWorld(t, 1, nil)
 	grant := w.login(t)
-	w.counts.take()
+	w.counts.Take()
 	for i, step := range []struct {
 		pause time.Duration
-		want  count
+		want  storetest.Count
 	}{
-		{0, count{reads: 1, writes: 1}},
-		{0, count{}},
-		{delay - time.Millisecond, count{}},
-		{time.Millisecond, count{reads: 1}},
-		{0, count{}},
+		{0, storetest.Count{Reads: 1, Writes: 1}},
+		{0, storetest.Count{}},
+		{delay - time.Millisecond, storetest.Count{}},
+		{time.Millisecond, storetest.Count{Reads: 1}},
+		{0, storetest.Count{}},
 	} {
 		w.clock.advance(step.pause)
 		w.mustUse(t, grant.AccessToken)
-		if got := w.counts.take(); got != step.want {
+		if got := w.counts.Take(); got != step.want {
 			t.Errorf("use %d cost %+v, want %+v", i, got, step.want)
 		}
 	}
@@ -162,10 +163,10 @@ func TestAuthenticateWithoutDelayAsksEachTime(t *testing.T) {
 	w := newWorld(t, 1, func(o *session.Options) { o.RevocationDelay = 0 })
 	grant := w.login(t)
 	w.mustUse(t, grant.AccessToken)
-	w.counts.take()
+	w.counts.Take()
 	for range 3 {
 		w.mustUse(t, grant.AccessToken)
-		if got, want := w.counts.take(), (count{reads: 1}); got != want {
+		if got, want := w.counts.Take(), (storetest.Count{Reads: 1}); got != want {
 			t.Errorf("a use cost %+v, want %+v", got, want)
 		}
 	}

@@ -42,7 +42,7 @@ type world struct {
 	registry *prometheus.Registry
 	audit    *audit.Log
 	sql      *sql.DB // for looking at rows without the code under test
-	counts   *statements
+	counts   *storetest.Statements
 }
 
 // newWorld makes a world with the given number of replicas. change, where there is one, changes the defaults.
@@ -54,7 +54,7 @@ func newWorld(t testing.TB, replicas int, change func(*session.Options)) *world 
 		secret:   token.NewSecret(),
 		registry: prometheus.NewRegistry(),
 	}
-	w.counts = countStatements(t, w.path)
+	w.counts = storetest.CountStatements(t, w.path)
 	key, err := token.NewKey(w.clock.Now())
 	if err != nil {
 		t.Fatal(err)

@@ -17,6 +17,7 @@ import (
 	"pgregory.net/rapid"
 
 	"latchkey/internal/session"
+	"latchkey/internal/store/storetest"
 	"latchkey/internal/token"
 )
 
@@ -57,7 +58,7 @@ func TestPropertyJunkIsHarmless(t *testing.T) {
 	issued := []string{oldest, parent, current}
 	foreign := keysWithTheSameID(t, w, current)
 	before := w.dump(t)
-	w.counts.take()
+	w.counts.Take()
 
 	rapid.Check(t, func(t *rapid.T) {
 		valid := rapid.SampledFrom(issued).Draw(t, "token")
@@ -100,7 +101,7 @@ func TestPropertyJunkIsHarmless(t *testing.T) {
 		if _, err := w.replicas[0].Authenticate(context.Background(), junk); !errors.Is(err, session.ErrInvalidAccess) {
 			t.Fatalf("authenticate: %v, want ErrInvalidAccess", err)
 		}
-		if got := w.counts.take(); got != (count{}) {
+		if got := w.counts.Take(); got != (storetest.Count{}) {
 			t.Fatalf("junk cost %+v", got)
 		}
 	})
@@ -232,9 +233,9 @@ func TestPropertyFlatCost(t *testing.T) {
 			if rapid.IntRange(0, 3).Draw(t, "retry") == 0 {
 				presented = rapid.SampledFrom(held[max(0, len(held)-2):]).Draw(t, "token")
 			}
-			w.counts.take()
+			w.counts.Take()
 			grant, err := w.replicas[0].Refresh(context.Background(), presented)
-			if got := w.counts.take(); got.reads > 1 || got.writes > 1 || got.explicit > 0 {
+			if got := w.counts.Take(); got.Reads > 1 || got.Writes > 1 || got.Explicit > 0 {
 				t.Fatalf("a refresh cost %+v", got)
 			}
 			if err != nil {
@@ -252,23 +253,23 @@ func TestPropertyFlatCost(t *testing.T) {
 
 func TestWhatEachOutcomeCosts(t *testing.T) {
 	w := newWorld(t, 1, nil)
-	cost := func(name, presented string, want count) session.Grant {
+	cost := func(name, presented string, want storetest.Count) session.Grant {
 		t.Helper()
-		w.counts.take()
+		w.counts.Take()
 		grant, _ := w.replicas[0].Refresh(t.Context(), presented) // the outcomes are tested elsewhere
-		if got := w.counts.take(); got != want {
+		if got := w.counts.Take(); got != want {
 			t.Errorf("%s cost %+v, want %+v", name, got, want)
 		}
 		return grant
 	}
 	first := w.login(t).RefreshToken
-	second := cost("rotate", first, count{reads: 1, writes: 1}).RefreshToken
-	cost("replay", first, count{reads: 1})
+	second := cost("rotate", first, storetest.Count{Reads: 1, Writes: 1}).RefreshToken
+	cost("replay", first, storetest.Count{Reads: 1})
 	w.clock.advance(grace + time.Millisecond)
-	cost("recover", first, count{reads: 1, writes: 1})
-	cost("repeat that acknowledges", second, count{reads: 1, writes: 1})
-	cost("repeat", second, count{reads: 1})
+	cost("recover", first, storetest.Count{Reads: 1, Writes: 1})
+	cost("repeat that acknowledges", second, storetest.Count{Reads: 1, Writes: 1})
+	cost("repeat", second, storetest.Count{Reads: 1})
 	w.clock.advance(grace + time.Millisecond)
-	cost("reuse", first, count{reads: 1, writes: 1})
-	cost("a refusal", second, count{reads: 1})
+	cost("reuse", first, storetest.Count{Reads: 1, Writes: 1})
+	cost("a refusal", second, storetest.Count{Reads: 1})
 }

@@ -146,7 +146,7 @@ func TestPropertyNoSignInOutlivesThePasswordItWasMadeWith(t *testing.T) {
 	hasher := password.NewHasher(4)
 	accounts := make([]*account.Service, len(w.replicas))
 	for i, replica := range w.replicas {
-		accounts[i] = account.NewService(w.store, hasher, replica, w.audit, w.clock.Now)
+		accounts[i] = account.NewService(w.store, hasher, replica, w.refresh, w.audit, w.clock.Now)
 	}
 	const name = "alice"
 	passwords := []string{"correct horse 0", "correct horse 1"}
@@ -166,7 +166,7 @@ func TestPropertyNoSignInOutlivesThePasswordItWasMadeWith(t *testing.T) {
 			}
 		})
 		group.Wait()
-		w.clock.advance(delay)
+		w.clock.advance(time.Minute) // beyond the revocation delay, and the wait after wrong passwords
 		for i, err := range errs {
 			switch {
 			case errors.Is(err, account.ErrInvalidCredentials):

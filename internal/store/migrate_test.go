@@ -17,7 +17,8 @@ import (
 func TestMigrationsGoUpAndDownAndUp(t *testing.T) {
 	s := openFile(t, filepath.Join(t.TempDir(), "latchkey.db"))
 	ctx := t.Context()
-	names := []string{"00001_users.sql", "00002_sessions.sql"}
+	names := migrationFiles(t)
+	newest := int64(len(names))
 	wantVersion := func(want int64) {
 		t.Helper()
 		if got, err := s.SchemaVersion(ctx); err != nil || got != want {
@@ -30,7 +31,7 @@ func TestMigrationsGoUpAndDownAndUp(t *testing.T) {
 	}
 	list, err := s.Migrations(ctx)
 	if err != nil || len(list) != len(names) || !list[0].AppliedAt.IsZero() {
-		t.Errorf("Migrations gives %v (%v), want two that are pending", list, err)
+		t.Errorf("Migrations gives %v (%v), want all of them, pending", list, err)
 	}
 	for range 2 {
 		applied, err := s.Migrate(ctx)
@@ -47,17 +48,17 @@ func TestMigrationsGoUpAndDownAndUp(t *testing.T) {
 		if !slices.Equal(got, names) {
 			t.Errorf("Migrate applies %v, want %v", got, names)
 		}
-		wantVersion(2)
+		wantVersion(newest)
 		if err := s.Ready(ctx); err != nil {
 			t.Errorf("Ready gives %v", err)
 		}
 		if applied, err := s.Migrate(ctx); err != nil || len(applied) != 0 {
 			t.Errorf("a second Migrate applies %v (%v), want nothing", applied, err)
 		}
-		if list, err := s.Migrations(ctx); err != nil || len(list) != 2 || list[1].AppliedAt.IsZero() || list[1].Name != names[1] {
-			t.Errorf("Migrations gives %v (%v), want two that are applied", list, err)
+		if list, err := s.Migrations(ctx); err != nil || len(list) != len(names) || list[newest-1].AppliedAt.IsZero() || list[newest-1].Name != names[newest-1] {
+			t.Errorf("Migrations gives %v (%v), want all of them, applied", list, err)
 		}
-		for version := int64(2); version > 0; version-- {
+		for version := newest; version > 0; version-- {
 			down, err := s.MigrateDown(ctx)
 			if err != nil || down.Version != version || down.Name != names[version-1] {
 				t.Fatalf("MigrateDown gives %+v and %v, want version %d", down, err, version)
@@ -115,7 +116,7 @@ func TestServersThatStartTogetherAllFindTheSchema(t *testing.T) {
 		for range 5 {
 			path := filepath.Join(t.TempDir(), "latchkey.db")
 			s := openMigrated(t, path)
-			for range 2 {
+			for range migrationFiles(t) {
 				if _, err := s.MigrateDown(t.Context()); err != nil {
 					t.Fatal(err)
 				}
@@ -146,9 +147,22 @@ func migrateTogether(t *testing.T, path string) {
 	}
 	close(begin)
 	wg.Wait()
-	if n := applied.Load(); n != 2 {
-		t.Errorf("%d migrations were applied by all together, want 2", n)
+	if n, want := applied.Load(), int64(len(migrationFiles(t))); n != want {
+		t.Errorf("%d migrations were applied by all together, want %d", n, want)
 	}
+}
+
+// migrationFiles lists the names of SQLite's migrations in order; their versions are 1, 2, 3 and so on.
+func migrationFiles(t *testing.T) []string {
+	t.Helper()
+	files, err := fs.Glob(migrations.FS, "sqlite/*.sql")
+	if err != nil || len(files) < 2 {
+		t.Fatalf("the migrations are %v (%v)", files, err)
+	}
+	for i := range files {
+		files[i] = filepath.Base(files[i])
+	}
+	return files
 }
 
 // Both databases must have the same history: what is read of a file is each table with its columns, and what is taken

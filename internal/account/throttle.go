@@ -1,0 +1,191 @@
+package account
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"latchkey/internal/audit"
+	"latchkey/internal/store"
+)
+
+// Guessing at one name becomes slow: after five failures in a row each further one doubles the wait, from a second to a
+// quarter of an hour, which leaves a guesser 96 attempts a day (NIST SP 800-63B-4, section 3.2.2, asks for a limit). The
+// count is forgotten after a success, or a day without an attempt: waiting that day gains a guesser nothing.
+const (
+	freeFailures = 5
+	firstWait    = time.Second
+	longestWait  = 15 * time.Minute
+	forgetAfter  = 24 * time.Hour
+)
+
+// familiarTime is for how long after a sign-in its network is taken for one of the owner's.
+const familiarTime = 30 * 24 * time.Hour
+
+// maxCharges bounds how often a charge is tried again because a parallel attempt came first. The sixth of them is
+// refused, so more than that takes successes in between.
+const maxCharges = 20
+
+// settleTime bounds the write after an attempt whose client may have left.
+const settleTime = 5 * time.Second
+
+// ThrottledError says that there have been too many wrong guesses at a name, whether or not it exists. Nothing was
+// decided and nothing counted.
+type ThrottledError struct {
+	// Wait is how long the next attempt has to wait.
+	Wait time.Duration
+}
+
+// Error says how long to wait.
+func (e *ThrottledError) Error() string {
+	return fmt.Sprintf("account: too many failed attempts, wait %s", e.Wait)
+}
+
+// waitAfter is the wait before the next attempt, after so many failures in a row.
+func waitAfter(failures int) time.Duration {
+	switch n := failures - freeFailures; {
+	case n < 0:
+		return 0
+	case n < 10: // 2^10 s is beyond the longest
+		return min(firstWait<<n, longestWait)
+	}
+	return longestWait
+}
+
+// charged counts one more attempt, as a failure until it is known to be none, or returns how long it has to wait: then
+// nothing is counted, so that attempts during a wait do not lengthen it.
+func charged(t store.LoginThrottle, now time.Time) (next store.LoginThrottle, wait time.Duration) {
+	if wait := t.BlockedUntil.Sub(now); wait > 0 {
+		return t, min(wait, longestWait) // a clock that was set back makes nobody wait longer
+	}
+	if now.Sub(t.ChargedAt) > forgetAfter {
+		t.Failures = 0
+	}
+	t.Failures++
+	t.ChargedAt, t.BlockedUntil = now, now.Add(waitAfter(t.Failures))
+	return t, 0
+}
+
+// refunded takes back an attempt of which nothing came, right or wrong.
+func refunded(t store.LoginThrottle) store.LoginThrottle {
+	t.Failures = max(0, t.Failures-1)
+	t.BlockedUntil = t.ChargedAt.Add(waitAfter(t.Failures))
+	return t
+}
+
+// attempt is one try at a password, charged before the work is done: of any number of parallel ones, on any number of
+// servers, no more are let through than of as many in a row.
+type attempt struct {
+	service *Service
+	key     []byte
+	// nameHash stands for the name in the audit log.
+	nameHash string
+}
+
+// beginAttempt charges an attempt at a canonical name. Where wrong guesses have closed the name to everybody, source
+// may name a place whose attempts are counted apart, so that nobody can lock the owner out: a network from which they
+// have signed in, or a session of theirs; "" is none. *ThrottledError: the attempt must not be made now.
+func (s *Service) beginAttempt(ctx context.Context, canonical string, source func() (string, error)) (*attempt, error) {
+	hash := s.names.NameHash(canonical)
+	a := &attempt{service: s, key: hash[:], nameHash: hex.EncodeToString(hash[:16])}
+	err := a.charge(ctx)
+	var throttled *ThrottledError
+	if errors.As(err, &throttled) {
+		place, sourceErr := source()
+		if sourceErr != nil {
+			return nil, sourceErr
+		}
+		if place != "" {
+			// Hashed twice: nobody can make up a name that has the key of another one's place.
+			of := s.names.NameHash(string(a.key) + place)
+			a.key = of[:]
+			err = a.charge(ctx)
+		}
+	}
+	if errors.As(err, &throttled) {
+		s.audit.Record(ctx, audit.Event{Action: audit.Throttle, Result: "account", NameHash: a.nameHash})
+	}
+	return a, err
+}
+
+func (a *attempt) charge(ctx context.Context) error {
+	for range maxCharges {
+		now := a.service.now()
+		t, err := a.service.store.LoginThrottleByKey(ctx, a.key)
+		isNew := errors.Is(err, store.ErrNotFound)
+		if err != nil && !isNew {
+			return err
+		}
+		next, wait := charged(t, now)
+		if wait > 0 {
+			return &ThrottledError{Wait: wait}
+		}
+		counted := true
+		if isNew {
+			next.KeyHash = a.key
+			err = a.service.store.CreateLoginThrottle(ctx, next)
+		} else {
+			counted, err = a.service.store.AdvanceLoginThrottle(ctx, t, next)
+		}
+		if errors.Is(err, store.ErrDuplicate) || err == nil && !counted {
+			continue
+		}
+		return err
+	}
+	return fmt.Errorf("%w: a login throttle kept moving", store.ErrUnavailable)
+}
+
+// settle ends the attempt by what came of it: a success forgets the failures, a wrong guess stays charged, and anything
+// else is taken back. It does so even if the client has left; where the database does not let it, the charge stays.
+func (a *attempt) settle(ctx context.Context, err error) {
+	if errors.Is(err, ErrInvalidCredentials) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
+	defer cancel()
+	if err == nil {
+		_ = a.service.store.DeleteLoginThrottle(ctx, a.key)
+		return
+	}
+	for range maxCharges {
+		t, err := a.service.store.LoginThrottleByKey(ctx, a.key)
+		if err != nil { // a success has come in between, or the database is away
+			return
+		}
+		if moved, err := a.service.store.AdvanceLoginThrottle(ctx, t, refunded(t)); moved || err != nil {
+			return
+		}
+	}
+}
+
+// familiarNetwork returns the network of an address if the owner of a name has signed in from it lately, else "".
+func (s *Service) familiarNetwork(ctx context.Context, canonical, address string) (string, error) {
+	known, err := s.store.SignInAddresses(ctx, canonical, s.now().Add(-familiarTime))
+	if err != nil {
+		return "", err
+	}
+	here, err := netip.ParseAddr(address)
+	if err != nil {
+		return "", nil //nolint:nilerr // an address that is none is no network of anybody's
+	}
+	for _, text := range known {
+		if there, err := netip.ParseAddr(text); err == nil && Network(there) == Network(here) {
+			return Network(here).String(), nil
+		}
+	}
+	return "", nil
+}
+
+// Network returns what one client commands of the addresses: its own, or with IPv6 the whole /64. An invalid address
+// has the zero prefix.
+func Network(a netip.Addr) netip.Prefix {
+	bits := 32
+	if a = a.Unmap(); a.Is6() {
+		bits = 64
+	}
+	p, _ := a.WithZone("").Prefix(bits)
+	return p
+}

@@ -1,0 +1,83 @@
+package httpapi
+
+import (
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"testing"
+	"time"
+
+	"latchkey/internal/store/storetest"
+)
+
+// Known, unknown and disabled names are closed alike, and the answer is the same for each, down to the byte.
+func TestGuessedNamesAreClosedAlike(t *testing.T) {
+	f := newFixture(t, "LATCHKEY_LIMIT_LOGIN=off")
+	f.signUp(t, "alice")
+	f.signUp(t, "disabled")
+	if _, err := f.accounts.Disable(t.Context(), "disabled"); err != nil {
+		t.Fatal(err)
+	}
+	id := regexp.MustCompile(`"request_id":"[^"]*"`)
+	var first []string
+	for _, name := range []string{"alice", "disabled", "nobody", "\x00 no name at all"} {
+		var answers []string
+		for range 7 {
+			a := f.do(t, http.MethodPost, "/api/user/login", credentialsOf(name, "wrong horse battery staple"))
+			a.Header.Del("X-Request-Id")
+			a.Header.Del("Date")
+			answers = append(answers, fmt.Sprint(a.StatusCode, a.Header, id.ReplaceAllString(a.body, "")))
+		}
+		if first == nil {
+			first = answers
+		} else if !slices.Equal(answers, first) {
+			t.Errorf("%q is answered by\n%q, want\n%q", name, answers, first)
+		}
+		wantLimited(t, f.do(t, http.MethodPost, "/api/user/login", credentialsOf(name, goodPassword)), 1)
+	}
+}
+
+// What the database is asked at a failed sign-in must not tell whether the name exists: neither by its time.
+func TestFailedLoginsCostTheDatabaseTheSame(t *testing.T) {
+	f := newFixture(t, "LATCHKEY_LIMIT_LOGIN=off")
+	f.signUp(t, "alice")
+	f.signUp(t, "disabled")
+	if _, err := f.accounts.Disable(t.Context(), "disabled"); err != nil {
+		t.Fatal(err)
+	}
+	attempt := func(name string) storetest.Count {
+		f.statements.Take()
+		f.do(t, http.MethodPost, "/api/user/login", credentialsOf(name, "wrong horse battery staple"))
+		return f.statements.Take()
+	}
+	for try := range 8 { // from the sixth on the name is closed
+		want := attempt("alice")
+		if want.Reads == 0 {
+			t.Fatal("nothing is counted")
+		}
+		for _, name := range []string{"nobody", "disabled"} {
+			if got := attempt(name); got != want {
+				t.Errorf("try %d: %q costs %+v, a name with an account %+v", try+1, name, got, want)
+			}
+		}
+	}
+}
+
+func TestClosedNameIsAuditedAndDoesNotUseUpTheAddress(t *testing.T) {
+	f := newFixture(t, "LATCHKEY_LIMIT_LOGIN=6/10m")
+	f.signUp(t, "alice")
+	for range 5 {
+		wantProblem(t, wrongLogin(t, f), http.StatusUnauthorized, "invalid_credentials")
+	}
+	for range 20 { // no guess was made
+		wantLimited(t, wrongLogin(t, f), 1)
+	}
+	if !regexp.MustCompile(`"action":"throttle","result":"account","name_hash":"[0-9a-f]{32}"`).MatchString(f.logs.String()) {
+		t.Error("the audit log has no throttle with the name's hash")
+	}
+	f.signUp(t, "bob")
+	f.signIn(t, "bob")
+	f.clock.advance(time.Second)
+	f.signIn(t, "alice")
+}

@@ -1,0 +1,54 @@
+package store
+
+import (
+	"context"
+	"time"
+)
+
+// LoginThrottle counts the failures to sign in under one name, since the last success. Other names have other rows, and
+// a name that has none has no failures.
+type LoginThrottle struct {
+	// KeyHash stands for the name, in 32 bytes.
+	KeyHash []byte
+	// Failures counts attempts, also one that is under way.
+	Failures int
+	// ChargedAt is when the last one was let through, BlockedUntil when the next one will be.
+	ChargedAt, BlockedUntil time.Time
+}
+
+// LoginThrottleByKey finds a throttle, or returns ErrNotFound.
+func (s *Store) LoginThrottleByKey(ctx context.Context, keyHash []byte) (LoginThrottle, error) {
+	var t LoginThrottle
+	err := s.read.WithContext(ctx).Where("key_hash = ?", keyHash).Take(&t).Error
+	return t, wrap(err)
+}
+
+// CreateLoginThrottle adds a throttle. ErrDuplicate: there is one with its key; of parallel calls one succeeds.
+func (s *Store) CreateLoginThrottle(ctx context.Context, t LoginThrottle) error {
+	return wrap(s.write.WithContext(ctx).Create(&t).Error)
+}
+
+// AdvanceLoginThrottle replaces a throttle if it is still as it was in from; false says that it is not, and nothing
+// changed. It is one conditional statement, exact under every isolation level.
+func (s *Store) AdvanceLoginThrottle(ctx context.Context, from, to LoginThrottle) (bool, error) {
+	r := s.write.WithContext(ctx).Model(&LoginThrottle{}).
+		Where("key_hash = ? AND failures = ? AND charged_at = ? AND blocked_until = ?",
+			from.KeyHash, from.Failures, from.ChargedAt, from.BlockedUntil).
+		Updates(map[string]any{"failures": to.Failures, "charged_at": to.ChargedAt, "blocked_until": to.BlockedUntil})
+	return r.RowsAffected == 1, wrap(r.Error)
+}
+
+// DeleteLoginThrottle forgets the failures under a key, if there are any.
+func (s *Store) DeleteLoginThrottle(ctx context.Context, keyHash []byte) error {
+	return wrap(s.write.WithContext(ctx).Where("key_hash = ?", keyHash).Delete(&LoginThrottle{}).Error)
+}
+
+// SignInAddresses lists the addresses from which the owner of a canonical name has signed in since a time, each once, at
+// most 1000. A name that nobody has has none, and costs the same statement.
+func (s *Store) SignInAddresses(ctx context.Context, canonicalName string, since time.Time) ([]string, error) {
+	var list []string
+	err := s.read.WithContext(ctx).Table("sessions").Joins("JOIN users ON users.id = sessions.user_id").
+		Where("users.canonical_name = ? AND sessions.created_at > ?", canonicalName, since).
+		Limit(1000).Distinct().Pluck("sessions.ip", &list).Error
+	return list, wrap(err)
+}
