@@ -126,9 +126,9 @@ func passwordIs(ts *testscript.TestScript, neg bool, args []string) {
 	ctx := context.Background()
 	user, err := st.UserByName(ctx, account.CanonicalName(args[0]))
 	ts.Check(err)
-	right, err := password.NewHasher(1).Verify(ctx, args[1], user.PasswordHash)
+	verdict, err := password.NewHasher(1).Verify(ctx, args[1], user.PasswordHash)
 	ts.Check(err)
-	if right == neg {
-		ts.Fatalf("%q is the password of %s: %v", args[1], args[0], right)
+	if verdict.Right == neg {
+		ts.Fatalf("%q is the password of %s: %v", args[1], args[0], verdict.Right)
 	}
 }

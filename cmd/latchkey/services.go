@@ -71,7 +71,11 @@ func openServices(c *config.Config, logs io.Writer, open openStore) (_ *services
 		Policy:    session.Policy{Grace: c.RefreshGrace, Idle: c.RefreshTokenTTL, Absolute: c.SessionTTL},
 		AccessTTL: c.AccessTokenTTL, RevocationDelay: c.RevocationDelay, MaxPerUser: c.MaxSessions, Now: time.Now,
 	}, s.store, access, refresh, s.audit)
-	s.accounts = account.NewService(s.store, password.NewHasher(c.HashConcurrency), s.sessions, refresh, s.audit, time.Now)
+	s.accounts = account.NewService(account.Dependencies{
+		Store: s.store, Hasher: password.NewHasher(c.HashConcurrency),
+		Policy:   password.NewPolicy(c.PasswordMinLength, "latchkey", c.PublicURL.Hostname()),
+		Sessions: s.sessions, Names: refresh, Audit: s.audit, Now: time.Now,
+	})
 	return s, nil
 }
 

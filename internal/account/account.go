@@ -29,22 +29,35 @@ var (
 	ErrNotFound = errors.New("account: no such user")
 )
 
+// Dependencies are what a Service is made of.
+type Dependencies struct {
+	Store    *store.Store
+	Hasher   *password.Hasher
+	Policy   *password.Policy
+	Sessions *session.Service
+	// Names makes the keyed hashes under which failed sign-ins are counted; servers that share a database share it too.
+	Names *token.RefreshKeys
+	Audit *audit.Log
+	Now   func() time.Time
+}
+
 // Service is safe for concurrent use.
 type Service struct {
 	store    *store.Store
 	hasher   *password.Hasher
+	policy   *password.Policy
 	sessions *session.Service
-	names    *token.RefreshKeys // for keyed hashes of names
+	names    *token.RefreshKeys
 	audit    *audit.Log
 	now      func() time.Time
 }
 
-// NewService makes a Service. now is the clock.
-func NewService(st *store.Store, hasher *password.Hasher, sessions *session.Service, names *token.RefreshKeys,
-	log *audit.Log, now func() time.Time) *Service {
-	return &Service{store: st, hasher: hasher, sessions: sessions, names: names, audit: log, now: func() time.Time {
-		return now().UTC().Truncate(time.Millisecond)
-	}}
+// NewService makes a Service.
+func NewService(d Dependencies) *Service {
+	return &Service{
+		store: d.Store, hasher: d.Hasher, policy: d.Policy, sessions: d.Sessions, names: d.Names, audit: d.Audit,
+		now: func() time.Time { return d.Now().UTC().Truncate(time.Millisecond) },
+	}
 }
 
 // Create adds an account. A *ValidationError says what is wrong with the name, the password or the roles; ErrUsernameTaken,
@@ -55,7 +68,7 @@ func (s *Service) Create(ctx context.Context, name, pass string, roles []string)
 	if fault != "" {
 		fields = append(fields, FieldError{"username", fault, nameMessages[fault]})
 	}
-	if fault := checkPassword("password", pass); fault != nil {
+	if fault := s.checkPassword("password", pass, name); fault != nil {
 		fields = append(fields, *fault)
 	}
 	roles, rolesFault := checkRoles(roles)
@@ -87,8 +100,13 @@ func (s *Service) Create(ctx context.Context, name, pass string, roles []string)
 	return user, nil
 }
 
+// verifications is how often a password is verified at most: again where the stored hash was replaced meanwhile, perhaps
+// by another sign-in, which has only given it today's form.
+const verifications = 2
+
 // Login verifies a name and a password and begins a session, which replaces that of presented, the refresh token that
 // the browser holds, or "". ErrInvalidCredentials: they were refused. *ThrottledError: there were too many wrong guesses.
+// A hash of another form than today's, as another program's, is replaced.
 func (s *Service) Login(ctx context.Context, name, pass string, client session.Client, presented string) (session.Grant, error) {
 	canonical := CanonicalName(name)
 	attempt, err := s.beginAttempt(ctx, canonical, func() (string, error) { return s.familiarNetwork(ctx, canonical, client.IP) })
@@ -101,31 +119,80 @@ func (s *Service) Login(ctx context.Context, name, pass string, client session.C
 }
 
 func (s *Service) login(ctx context.Context, canonical, pass string, client session.Client, presented, nameHash string) (session.Grant, error) {
-	user, err := s.store.UserByName(ctx, canonical)
-	if errors.Is(err, store.ErrNotFound) {
-		if err := s.hasher.VerifyNone(ctx, pass); err != nil {
+	var user store.User
+	for range verifications {
+		var replacement string
+		var err error
+		if user, replacement, err = s.authenticate(ctx, canonical, pass, nameHash); err != nil {
 			return session.Grant{}, err
 		}
+		grant, err := s.sessions.Start(ctx, user, client, presented)
+		if err == nil {
+			s.upgrade(ctx, user, replacement)
+		}
+		if !errors.Is(err, session.ErrCredentialsChanged) {
+			return grant, err
+		}
+	}
+	return session.Grant{}, s.refuseLogin(ctx, "changed_meanwhile", user.ID)
+}
+
+// authenticate returns the user whose name and password these are, and the hash to store from now on, if it is another
+// one, or ErrInvalidCredentials. It costs one read and one hash for every name.
+func (s *Service) authenticate(ctx context.Context, canonical, pass, nameHash string) (user store.User, replacement string, err error) {
+	user, err = s.store.UserByName(ctx, canonical)
+	if errors.Is(err, store.ErrNotFound) {
+		if err := s.hasher.VerifyNone(ctx, pass); err != nil {
+			return user, "", err
+		}
 		s.audit.Record(ctx, audit.Event{Action: audit.Login, Result: "unknown_user", NameHash: nameHash})
-		return session.Grant{}, ErrInvalidCredentials
+		return user, "", ErrInvalidCredentials
 	}
 	if err != nil {
-		return session.Grant{}, err
+		return user, "", err
 	}
-	right, err := s.hasher.Verify(ctx, pass, user.PasswordHash)
+	replacement, fault, err := s.verify(ctx, user, pass)
 	switch {
 	case err != nil:
-		return session.Grant{}, fmt.Errorf("verify the password of user %s: %w", user.ID, err)
-	case !right:
-		return session.Grant{}, s.refuseLogin(ctx, "wrong_password", user.ID)
+		return user, "", err
+	case fault != "":
+		return user, "", s.refuseLogin(ctx, fault, user.ID)
 	case user.DisabledAt.Valid:
-		return session.Grant{}, s.refuseLogin(ctx, "disabled", user.ID)
+		return user, "", s.refuseLogin(ctx, "disabled", user.ID)
 	}
-	grant, err := s.sessions.Start(ctx, user, client, presented)
-	if errors.Is(err, session.ErrCredentialsChanged) {
-		return session.Grant{}, s.refuseLogin(ctx, "changed_meanwhile", user.ID)
+	return user, replacement, nil
+}
+
+// verify tells whether a password is the user's: a fault, in a word of the audit log, says that it is not. replacement is
+// the hash to store from now on, or "".
+func (s *Service) verify(ctx context.Context, user store.User, pass string) (replacement, fault string, err error) {
+	verdict, err := s.hasher.Verify(ctx, pass, user.PasswordHash)
+	switch {
+	case errors.Is(err, password.ErrMalformedHash):
+		// Only the work and the answer of a wrong password keep from strangers that there is an account of this name.
+		return "", "unusable_hash", s.hasher.VerifyNone(ctx, pass)
+	case err != nil:
+		return "", "", err
+	case !verdict.Right:
+		return "", "wrong_password", nil
 	}
-	return grant, err
+	return verdict.Replacement, "", nil
+}
+
+// upgrade stores a hash of today's form in the place of the user's. The password was right, so a failure of this keeps
+// nobody out: the next sign-in tries again.
+func (s *Service) upgrade(ctx context.Context, user store.User, replacement string) {
+	if replacement == "" {
+		return
+	}
+	result := "ok"
+	switch replaced, err := s.store.SetPasswordHash(ctx, user.ID, user.PasswordHash, replacement); {
+	case err != nil:
+		result = "failed"
+	case !replaced:
+		result = "changed_meanwhile"
+	}
+	s.audit.Record(ctx, audit.Event{Action: audit.PasswordUpgrade, Result: result, UserID: user.ID})
 }
 
 func (s *Service) refuseLogin(ctx context.Context, cause string, userID uuid.UUID) error {
@@ -137,48 +204,48 @@ func (s *Service) refuseLogin(ctx context.Context, cause string, userID uuid.UUI
 // ErrInvalidCredentials: the current password is wrong, which counts as a wrong guess at login does. *ThrottledError:
 // there were too many of them. *ValidationError: the new one is not acceptable.
 func (s *Service) ChangePassword(ctx context.Context, p session.Principal, current, replacement string) error {
-	if fault := checkPassword("new_password", replacement); fault != nil {
+	if fault := s.checkPassword("new_password", replacement, p.Username); fault != nil {
 		return &ValidationError{[]FieldError{*fault}}
 	}
 	attempt, err := s.beginAttempt(ctx, CanonicalName(p.Username), func() (string, error) { return p.SessionID.String(), nil })
 	if err != nil {
 		return err
 	}
-	err = s.changePassword(ctx, p, current, replacement)
+	result, err := s.changePassword(ctx, p, current, replacement)
+	if err == nil {
+		s.audit.Record(ctx, audit.Event{Action: audit.PasswordChange, Result: result, UserID: p.UserID, SessionID: p.SessionID})
+		if result != "ok" {
+			err = ErrInvalidCredentials
+		}
+	}
 	attempt.settle(ctx, err)
 	return err
 }
 
-func (s *Service) changePassword(ctx context.Context, p session.Principal, current, replacement string) error {
-	user, err := s.store.UserByID(ctx, p.UserID)
-	if errors.Is(err, store.ErrNotFound) {
-		return ErrInvalidCredentials
+// changePassword returns what became of it, in a word of the audit log.
+func (s *Service) changePassword(ctx context.Context, p session.Principal, current, replacement string) (result string, err error) {
+	var hash string
+	for range verifications {
+		user, err := s.store.UserByID(ctx, p.UserID)
+		if errors.Is(err, store.ErrNotFound) {
+			return "unknown_user", nil
+		}
+		if err != nil {
+			return "", err
+		}
+		if _, fault, err := s.verify(ctx, user, current); err != nil || fault != "" {
+			return fault, err
+		}
+		if hash == "" {
+			if hash, err = s.hasher.Hash(ctx, replacement); err != nil {
+				return "", err
+			}
+		}
+		if replaced, err := s.replacePassword(ctx, user, hash, p.SessionID); err != nil || replaced {
+			return "ok", err
+		}
 	}
-	if err != nil {
-		return err
-	}
-	right, err := s.hasher.Verify(ctx, current, user.PasswordHash)
-	if err != nil {
-		return fmt.Errorf("verify the password of user %s: %w", user.ID, err)
-	}
-	if !right {
-		s.audit.Record(ctx, audit.Event{Action: audit.PasswordChange, Result: "wrong_password", UserID: user.ID, SessionID: p.SessionID})
-		return ErrInvalidCredentials
-	}
-	hash, err := s.hasher.Hash(ctx, replacement)
-	if err != nil {
-		return err
-	}
-	replaced, err := s.replacePassword(ctx, user, hash, p.SessionID)
-	if err != nil {
-		return err
-	}
-	if !replaced { // another change was faster: what was verified is no longer the current password
-		s.audit.Record(ctx, audit.Event{Action: audit.PasswordChange, Result: "changed_meanwhile", UserID: user.ID, SessionID: p.SessionID})
-		return ErrInvalidCredentials
-	}
-	s.audit.Record(ctx, audit.Event{Action: audit.PasswordChange, Result: "ok", UserID: user.ID, SessionID: p.SessionID})
-	return nil
+	return "changed_meanwhile", nil // other changes were faster, each time
 }
 
 // replacePassword replaces the hash that user has and ends the sessions but one, both or neither; false says that the

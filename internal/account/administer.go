@@ -98,7 +98,7 @@ func (s *Service) Delete(ctx context.Context, name string) (store.User, error) {
 // SetPassword replaces a password without asking for the current one, ends all sessions and forgets wrong guesses.
 // *ValidationError: the new one is not acceptable. ErrNotFound: there is no such account.
 func (s *Service) SetPassword(ctx context.Context, name, replacement string) (store.User, error) {
-	if fault := checkPassword("password", replacement); fault != nil {
+	if fault := s.checkPassword("password", replacement, name); fault != nil {
 		return store.User{}, &ValidationError{[]FieldError{*fault}}
 	}
 	user, err := s.Find(ctx, name)

@@ -29,12 +29,21 @@ type fixture struct {
 	store    *store.Store
 	now      time.Time
 	logs     *logs
+	// interrupt, where it is set, runs once, when a session next asks for the time. Its start asks before it writes, so
+	// what another request does between the check of a password and that can be played without luck.
+	interrupt func()
 }
 
 func newFixture(t testing.TB) *fixture {
 	t.Helper()
 	f := &fixture{store: storetest.Open(t), now: time.Date(2026, 1, 2, 3, 4, 5, 678_901_234, time.UTC), logs: &logs{}}
-	now := func() time.Time { return f.now }
+	now := func() time.Time {
+		if interrupt := f.interrupt; interrupt != nil {
+			f.interrupt = nil
+			interrupt()
+		}
+		return f.now
+	}
 	key, err := token.NewKey(f.now)
 	if err != nil {
 		t.Fatal(err)
@@ -52,7 +61,10 @@ func newFixture(t testing.TB) *fixture {
 		Policy:    session.Policy{Grace: 30 * time.Second, Idle: 7 * 24 * time.Hour, Absolute: 30 * 24 * time.Hour},
 		AccessTTL: 10 * time.Minute, RevocationDelay: time.Minute, MaxPerUser: 20, Now: now,
 	}, f.store, access, refresh, log)
-	f.Service = NewService(f.store, password.NewHasher(8), f.sessions, refresh, log, now)
+	f.Service = NewService(Dependencies{
+		Store: f.store, Hasher: password.NewHasher(8), Policy: password.NewPolicy(8, "latchkey", "auth.example.com"),
+		Sessions: f.sessions, Names: refresh, Audit: log, Now: func() time.Time { return f.now },
+	})
 	return f
 }
 
@@ -62,6 +74,16 @@ func (f *fixture) create(t testing.TB, name string, roles ...string) store.User 
 	if err != nil {
 		t.Fatal(err)
 	}
+	return user
+}
+
+// setHash gives a user a hash, as an import does.
+func (f *fixture) setHash(t testing.TB, user store.User, hash string) store.User {
+	t.Helper()
+	if replaced, err := f.store.SetPasswordHash(t.Context(), user.ID, user.PasswordHash, hash); err != nil || !replaced {
+		t.Fatalf("the hash was not replaced: %v", err)
+	}
+	user.PasswordHash = hash
 	return user
 }
 

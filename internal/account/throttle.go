@@ -80,18 +80,30 @@ func refunded(t store.LoginThrottle) store.LoginThrottle {
 // servers, no more are let through than of as many in a row.
 type attempt struct {
 	service *Service
-	key     []byte
+	// leave gives back the place among the hashes under way.
+	leave func()
+	key   []byte
 	// nameHash stands for the name in the audit log.
 	nameHash string
 }
 
 // beginAttempt charges an attempt at a canonical name. Where wrong guesses have closed the name to everybody, source
 // may name a place whose attempts are counted apart, so that nobody can lock the owner out: a network from which they
-// have signed in, or a session of theirs; "" is none. *ThrottledError: the attempt must not be made now.
-func (s *Service) beginAttempt(ctx context.Context, canonical string, source func() (string, error)) (*attempt, error) {
+// have signed in, or a session of theirs; "" is none. *ThrottledError: the attempt must not be made now. password.ErrBusy:
+// it would only wait in vain; that is found out first, so that a flood of attempts does not become one of writes.
+func (s *Service) beginAttempt(ctx context.Context, canonical string, source func() (string, error)) (_ *attempt, err error) {
+	leave, err := s.hasher.Admit()
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			leave()
+		}
+	}()
 	hash := s.names.NameHash(canonical)
-	a := &attempt{service: s, key: hash[:], nameHash: hex.EncodeToString(hash[:16])}
-	err := a.charge(ctx)
+	a := &attempt{service: s, leave: leave, key: hash[:], nameHash: hex.EncodeToString(hash[:16])}
+	err = a.charge(ctx)
 	var throttled *ThrottledError
 	if errors.As(err, &throttled) {
 		place, sourceErr := source()
@@ -141,6 +153,7 @@ func (a *attempt) charge(ctx context.Context) error {
 // settle ends the attempt by what came of it: a success forgets the failures, a wrong guess stays charged, and anything
 // else is taken back. It does so even if the client has left; where the database does not let it, the charge stays.
 func (a *attempt) settle(ctx context.Context, err error) {
+	defer a.leave()
 	if errors.Is(err, ErrInvalidCredentials) {
 		return
 	}

@@ -11,6 +11,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"latchkey/internal/password"
 	"latchkey/internal/session"
 	"latchkey/internal/store"
 )
@@ -264,13 +265,16 @@ func TestOperatorsNewPasswordOpensTheName(t *testing.T) {
 func TestParallelGuessesAreNoMoreThanFive(t *testing.T) {
 	f := newFixture(t)
 	f.create(t, "alice")
-	second := *f.Service // another server's service has nothing in common with it but the database
+	second := NewService(Dependencies{ // another server's has nothing in common with it but the database and the secret
+		Store: f.store, Hasher: password.NewHasher(8), Policy: f.policy, Sessions: f.sessions, Names: f.names, Audit: f.audit,
+		Now: func() time.Time { return f.now },
+	})
 	for _, name := range []string{"alice", "nobody"} {
 		var looked, refused atomic.Int64
 		var wg sync.WaitGroup
 		begin := make(chan struct{})
 		for i := range 100 {
-			service := []*Service{f.Service, &second}[i%2]
+			service := []*Service{f.Service, second}[i%2]
 			wg.Go(func() {
 				<-begin
 				_, err := service.Login(t.Context(), name, "a wrong password", elsewhere, "")
@@ -289,6 +293,37 @@ func TestParallelGuessesAreNoMoreThanFive(t *testing.T) {
 		wg.Wait()
 		if looked.Load() != 5 || refused.Load() != 95 {
 			t.Errorf("%s: of 100 guesses at once %d were looked at and %d refused, want 5 and 95", name, looked.Load(), refused.Load())
+		}
+	}
+}
+
+// A flood of sign-ins is turned away before it costs the database anything, and what is turned away is not counted.
+func TestBusyServerTurnsAwayBeforeItAsksTheDatabase(t *testing.T) {
+	f := newFixture(t)
+	f.create(t, "alice")
+	var leave []func()
+	for {
+		give, err := f.hasher.Admit()
+		if err != nil {
+			break
+		}
+		leave = append(leave, give)
+	}
+	if len(leave) != 8+64 {
+		t.Errorf("%d places were given, want 8 for hashes and 64 to wait", len(leave))
+	}
+	if err := f.store.Close(); err != nil { // whoever asks it gets another error
+		t.Fatal(err)
+	}
+	if _, err := f.Login(t.Context(), "alice", goodPassword, home, ""); !errors.Is(err, password.ErrBusy) {
+		t.Errorf("Login gives %v, want ErrBusy", err)
+	}
+	for _, give := range leave {
+		give()
+	}
+	for range 8 + 64 + 1 { // each gives its place back
+		if _, err := f.Login(t.Context(), "alice", goodPassword, home, ""); !errors.Is(err, store.ErrUnavailable) {
+			t.Fatalf("with places again Login gives %v, want the closed database's error", err)
 		}
 	}
 }

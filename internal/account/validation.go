@@ -31,16 +31,28 @@ var nameMessages = map[string]string{
 	"invalid_characters": "must not contain control characters, invisible ones or two spaces in a row",
 }
 
-func checkPassword(field, pass string) *FieldError {
-	switch err := password.Check(pass); {
-	case errors.Is(err, password.ErrTooShort):
-		return &FieldError{field, "too_short", err.Error()}
-	case errors.Is(err, password.ErrNotText):
-		return &FieldError{field, "invalid_characters", err.Error()}
-	case err != nil:
-		return &FieldError{field, "too_long", err.Error()}
+// passwordCodes are the stable names of what the policy finds.
+var passwordCodes = map[error]string{
+	password.ErrTooShort: "too_short",
+	password.ErrTooLong:  "too_long",
+	password.ErrNotText:  "invalid_characters",
+	password.ErrCommon:   "too_common",
+	password.ErrObvious:  "too_obvious",
+}
+
+// checkPassword says what is wrong with a new password of the user with this name, or nil.
+func (s *Service) checkPassword(field, pass, username string) *FieldError {
+	err := s.policy.Check(pass, username)
+	if err == nil {
+		return nil
 	}
-	return nil
+	fault := &FieldError{Field: field, Message: err.Error()}
+	for kind, code := range passwordCodes {
+		if errors.Is(err, kind) {
+			fault.Code = code
+		}
+	}
+	return fault
 }
 
 // The roles of an account are a few short words: they go into every access token and into one column of 255 characters.

@@ -16,15 +16,18 @@ type Action string
 // The actions, and the results that each can have.
 const (
 	Register       Action = "user.register"        // ok, taken, invalid
-	Login          Action = "user.login"           // ok, unknown_user, wrong_password, disabled, changed_meanwhile
-	PasswordChange Action = "user.password_change" // ok, wrong_password, changed_meanwhile
-	Administer     Action = "user.administer"      // set_roles, disable, enable, set_password, delete
+	Login          Action = "user.login"           // ok, unknown_user, wrong_password, unusable_hash, disabled, changed_meanwhile
+	PasswordChange Action = "user.password_change" // ok, unknown_user, wrong_password, unusable_hash, changed_meanwhile
+	Administer     Action = "user.administer"      // set_roles, disable, enable, set_password, delete, import
 	Refresh        Action = "session.refresh"      // rotate, repeat, replay, recover, or why it was refused
 	Reuse          Action = "session.reuse"        // revoked: the alarm, beside the refused Refresh
 	End            Action = "session.end"          // why it ended: logout, ended, replaced, password, disabled, limit, admin
 	Verify         Action = "token.verify"         // why an access token was refused
 	Throttle       Action = "throttle"             // login, register, refresh: by address; account: by name
 	CrossOrigin    Action = "cross_origin"         // refused
+
+	// PasswordUpgrade is a hash of another form than today's that was replaced at a sign-in: ok, failed, changed_meanwhile.
+	PasswordUpgrade Action = "user.password_upgrade"
 )
 
 // Event is one act.

@@ -59,6 +59,8 @@ type Config struct {
 	RevocationDelay  time.Duration
 	MaxSessions      int
 
+	PasswordMinLength int // code points
+
 	KeysDir        string
 	RefreshSecrets []Secret // 32 bytes each, decoded; empty: the one beside the keys, in development
 
@@ -119,6 +121,7 @@ func (c *Config) read(r *reader) {
 	c.RefreshGrace = r.duration("LATCHKEY_REFRESH_GRACE", "30s", 0, time.Minute)
 	c.RevocationDelay = r.duration("LATCHKEY_REVOCATION_DELAY", "2s", 0, time.Minute)
 	c.MaxSessions = r.integer("LATCHKEY_MAX_SESSIONS_PER_USER", 20, 1, 1000)
+	c.PasswordMinLength = r.integer("LATCHKEY_PASSWORD_MIN_LENGTH", 8, 8, 64)
 	c.KeysDir = r.text("LATCHKEY_KEYS_DIR", "data/keys")
 	c.RefreshSecrets = r.secrets("LATCHKEY_REFRESH_SECRET")
 	c.AllowedOrigins = r.list("LATCHKEY_ALLOWED_ORIGINS", checkOrigin)

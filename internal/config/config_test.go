@@ -60,10 +60,11 @@ func TestDefaultsInDevelopment(t *testing.T) {
 		AccessTokenTTL: 10 * time.Minute, RefreshTokenTTL: 7 * 24 * time.Hour, SessionTTL: 30 * 24 * time.Hour,
 		RefreshGrace: 30 * time.Second, RevocationDelay: 2 * time.Second, MaxSessions: 20,
 		KeysDir: "data/keys", CookieSameSite: "strict",
-		LimitLogin:      Limit{20, 10 * time.Minute},
-		LimitRegister:   Limit{20, time.Hour},
-		LimitRefresh:    Limit{120, time.Minute},
-		HashConcurrency: runtime.NumCPU(), Swagger: true, Demo: true, LogLevel: slog.LevelInfo,
+		LimitLogin:        Limit{20, 10 * time.Minute},
+		LimitRegister:     Limit{20, time.Hour},
+		LimitRefresh:      Limit{120, time.Minute},
+		PasswordMinLength: 8,
+		HashConcurrency:   runtime.NumCPU(), Swagger: true, Demo: true, LogLevel: slog.LevelInfo,
 	}
 	for name, environ := range map[string][]string{
 		"with nothing set":                  nil,
@@ -123,6 +124,8 @@ func TestValidValues(t *testing.T) {
 		"LATCHKEY_REFRESH_GRACE=60s":           func(c *Config) { c.RefreshGrace = time.Minute },
 		"LATCHKEY_REVOCATION_DELAY=0s":         func(c *Config) { c.RevocationDelay = 0 },
 		"LATCHKEY_REVOCATION_DELAY=500ms":      func(c *Config) { c.RevocationDelay = 500 * time.Millisecond },
+		"LATCHKEY_PASSWORD_MIN_LENGTH=8":       func(c *Config) { c.PasswordMinLength = 8 },
+		"LATCHKEY_PASSWORD_MIN_LENGTH=64":      func(c *Config) { c.PasswordMinLength = 64 },
 		"LATCHKEY_MAX_SESSIONS_PER_USER=1":     func(c *Config) { c.MaxSessions = 1 },
 		"LATCHKEY_MAX_SESSIONS_PER_USER=1000":  func(c *Config) { c.MaxSessions = 1000 },
 		"LATCHKEY_KEYS_DIR=/run/keys":          func(c *Config) { c.KeysDir = "/run/keys" },
@@ -186,6 +189,7 @@ func TestMalformedValues(t *testing.T) {
 		"LATCHKEY_REFRESH_GRACE":     {"-1s", "61s", "30", "1us"},
 		"LATCHKEY_REVOCATION_DELAY":  {"-1s", "61s", "2", "1500us"},
 
+		"LATCHKEY_PASSWORD_MIN_LENGTH":   {"7", "0", "65", "eight"},
 		"LATCHKEY_MAX_SESSIONS_PER_USER": {"0", "1001", "many", "1.5", "99999999999999999999"},
 		"LATCHKEY_REFRESH_SECRET":        {"hello", goodSecret[:40], goodSecret + goodSecret},
 		"LATCHKEY_ALLOWED_ORIGINS": {

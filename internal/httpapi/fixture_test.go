@@ -94,7 +94,11 @@ func (f *fixture) start(t testing.TB) {
 		Policy:    session.Policy{Grace: c.RefreshGrace, Idle: c.RefreshTokenTTL, Absolute: c.SessionTTL},
 		AccessTTL: c.AccessTokenTTL, RevocationDelay: c.RevocationDelay, MaxPerUser: c.MaxSessions, Now: f.clock.Now,
 	}, f.store, access, f.refreshKeys, log)
-	f.accounts = account.NewService(f.store, password.NewHasher(c.HashConcurrency), f.sessions, f.refreshKeys, log, f.clock.Now)
+	f.accounts = account.NewService(account.Dependencies{
+		Store: f.store, Hasher: password.NewHasher(c.HashConcurrency),
+		Policy:   password.NewPolicy(c.PasswordMinLength, "latchkey", c.PublicURL.Hostname()),
+		Sessions: f.sessions, Names: f.refreshKeys, Audit: log, Now: f.clock.Now,
+	})
 	f.dependencies = Dependencies{
 		Config: c, Store: f.store, Accounts: f.accounts, Sessions: f.sessions, Audit: log, Logger: logger,
 		JWKS: jwks, Draining: f.draining, Now: f.clock.Now,

@@ -146,7 +146,9 @@ func TestPropertyNoSignInOutlivesThePasswordItWasMadeWith(t *testing.T) {
 	hasher := password.NewHasher(4)
 	accounts := make([]*account.Service, len(w.replicas))
 	for i, replica := range w.replicas {
-		accounts[i] = account.NewService(w.store, hasher, replica, w.refresh, w.audit, w.clock.Now)
+		accounts[i] = account.NewService(account.Dependencies{
+			Store: w.store, Hasher: hasher, Policy: password.NewPolicy(8), Sessions: replica, Names: w.refresh, Audit: w.audit, Now: w.clock.Now,
+		})
 	}
 	const name = "alice"
 	passwords := []string{"correct horse 0", "correct horse 1"}
