@@ -45,7 +45,7 @@ func newUserRow(u store.User) userRow {
 
 func userCommand(env environment) *cobra.Command {
 	return group("user", "Look after accounts",
-		userCreate(env), userList(env), userShow(env), userSetRoles(env), userSetPassword(env),
+		userCreate(env), userImport(env), userList(env), userShow(env), userSetRoles(env), userSetPassword(env),
 		changeUser(env, "disable", "Keep an account from being used, and end its sessions", (*account.Service).Disable),
 		changeUser(env, "enable", "Let a disabled account be used again", (*account.Service).Enable),
 		changeUser(env, "delete", "Delete an account and its sessions", (*account.Service).Delete),

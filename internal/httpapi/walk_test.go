@@ -161,9 +161,11 @@ func TestPasswordChange(t *testing.T) {
 	if got := wrong.Header.Get("WWW-Authenticate"); got != "Bearer" {
 		t.Errorf("WWW-Authenticate is %q: the token was good", got)
 	}
-	short := wantProblem(t, change(goodPassword, "short"), http.StatusUnprocessableEntity, "validation_failed")
-	if len(short.Errors) != 1 || short.Errors[0].Field != "new_password" || short.Errors[0].Code != "too_short" {
-		t.Errorf("%+v", short.Errors)
+	for bad, code := range map[string]string{"short": "too_short", "Password": "too_common", "alice-2026": "too_obvious"} {
+		refused := wantProblem(t, change(goodPassword, bad), http.StatusUnprocessableEntity, "validation_failed")
+		if len(refused.Errors) != 1 || refused.Errors[0].Field != "new_password" || refused.Errors[0].Code != code {
+			t.Errorf("%s: %+v, want %s", bad, refused.Errors, code)
+		}
 	}
 	wantStatus(t, f.get(t, "/api/user/me", other.access), http.StatusOK) // so far nothing has changed
 

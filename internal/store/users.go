@@ -14,7 +14,7 @@ type User struct {
 	ID uuid.UUID `gorm:"serializer:uuid"`
 	// Username is as the user gave it; CanonicalName is the one form in which names are compared.
 	Username, CanonicalName string
-	// PasswordHash is a PHC string.
+	// PasswordHash is of one of the forms that package password knows.
 	PasswordHash string
 	// Roles are words without spaces, sorted.
 	Roles       []string `gorm:"serializer:words"`
@@ -28,6 +28,22 @@ type User struct {
 // exactly one succeeds.
 func (s *Store) CreateUser(ctx context.Context, u *User) error {
 	return wrap(s.write.WithContext(ctx).Create(u).Error)
+}
+
+// UserBatch is how many accounts CreateUsers and TakenNames take at most: SQL Server allows a statement 2,100 parameters,
+// and an account has eight.
+const UserBatch = 200
+
+// CreateUsers adds up to UserBatch accounts, all or none. ErrDuplicate: one of their names is taken.
+func (s *Store) CreateUsers(ctx context.Context, users []User) error {
+	return wrap(s.write.WithContext(ctx).Create(users).Error)
+}
+
+// TakenNames returns those of up to UserBatch canonical names that accounts have.
+func (s *Store) TakenNames(ctx context.Context, canonicalNames []string) ([]string, error) {
+	var taken []string
+	err := s.read.WithContext(ctx).Model(&User{}).Where("canonical_name IN ?", canonicalNames).Pluck("canonical_name", &taken).Error
+	return taken, wrap(err)
 }
 
 // UserByName finds an account by its canonical name, or returns ErrNotFound.

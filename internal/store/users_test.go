@@ -131,6 +131,55 @@ func TestParallelCreatesOfOneNameLetOneWin(t *testing.T) {
 	}
 }
 
+func TestCreateUsersAddsAllOrNone(t *testing.T) {
+	s := storetest.Open(t)
+	createUser(t, s, 1)
+	var users []store.User
+	for n := range store.UserBatch {
+		users = append(users, newUser(n+2))
+	}
+	if err := s.CreateUsers(t.Context(), users); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.UserByID(t.Context(), id(2)); err != nil || !reflect.DeepEqual(got, users[0]) {
+		t.Errorf("UserByID gives\n%+v (%v), want\n%+v", got, err, users[0])
+	}
+	free, taken := newUser(900), newUser(901)
+	taken.CanonicalName = users[7].CanonicalName
+	if err := s.CreateUsers(t.Context(), []store.User{free, taken}); !errors.Is(err, store.ErrDuplicate) {
+		t.Errorf("CreateUsers with a name that is taken gives %v", err)
+	}
+	if list, err := s.ListUsers(t.Context(), "", 1000); err != nil || len(list) != store.UserBatch+1 {
+		t.Errorf("there are %d accounts (%v), want %d", len(list), err, store.UserBatch+1)
+	}
+}
+
+func TestTakenNamesSeesTheTransactionItIsIn(t *testing.T) {
+	s := storetest.Open(t)
+	createUser(t, s, 1)
+	names := []string{"user003", "USER001", "user001", "nobody", "user002"}
+	for n := range store.UserBatch - len(names) {
+		names = append(names, newUser(n+100).CanonicalName)
+	}
+	err := s.InTx(t.Context(), func(tx *store.Store) error {
+		if err := tx.CreateUsers(t.Context(), []store.User{newUser(2), newUser(3)}); err != nil {
+			return err
+		}
+		taken, err := tx.TakenNames(t.Context(), names)
+		slices.Sort(taken)
+		if want := []string{"user001", "user002", "user003"}; !slices.Equal(taken, want) {
+			t.Errorf("TakenNames gives %v, want %v", taken, want)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if taken, err := s.TakenNames(t.Context(), []string{"nobody"}); err != nil || len(taken) != 0 {
+		t.Errorf("TakenNames gives %v and %v for a free name", taken, err)
+	}
+}
+
 func TestListUsersPages(t *testing.T) {
 	s := storetest.Open(t)
 	for _, n := range []int{3, 1, 5, 2, 4} {
