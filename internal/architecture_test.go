@@ -28,7 +28,7 @@ var layers = [][]string{
 }
 
 // forTests are packages that only tests import.
-var forTests = []string{"internal/store/storetest", "internal/e2e"}
+var forTests = []string{"internal/store/storetest", "internal/token/tokentest", "internal/e2e"}
 
 type goPackage struct {
 	ImportPath string

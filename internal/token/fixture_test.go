@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -13,6 +11,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"latchkey/internal/token/tokentest"
 )
 
 const (
@@ -69,16 +69,7 @@ func headerOf(key Key) string { return `{"alg":"ES256","kid":"` + key.ID + `","t
 // forge makes a token of any header and payload with a true ES256 signature by the key.
 func forge(t testing.TB, key Key, header, payload string) string {
 	t.Helper()
-	signed := encode(header) + "." + encode(payload)
-	digest := sha256.Sum256([]byte(signed))
-	r, s, err := ecdsa.Sign(rand.Reader, key.private, digest[:])
-	if err != nil {
-		t.Fatal(err)
-	}
-	var signature [64]byte
-	r.FillBytes(signature[:32])
-	s.FillBytes(signature[32:])
-	return signed + "." + base64.RawURLEncoding.EncodeToString(signature[:])
+	return tokentest.Sign(t, key.private, header, payload)
 }
 
 // claimsText is the claims of a good token at testTime with changes, name=JSON value; an empty value leaves the claim out.
