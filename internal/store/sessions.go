@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"gorm.io/gorm"
 )
 
 // Session is one sign-in on one device. docs/rotation.md says what the fields of the protocol are for.
@@ -60,7 +61,7 @@ func (s *Store) SessionByID(ctx context.Context, id uuid.UUID) (OwnedSession, er
 // from: not revoked, the same generation, the same acknowledgement. False says that somebody else moved first, and
 // nothing changed. It is one conditional statement, exact under every isolation level.
 func (s *Store) AdvanceSession(ctx context.Context, from, to Session) (bool, error) {
-	q := s.write.WithContext(ctx).Model(&Session{}).
+	q := s.sessions(ctx).
 		Where("id = ? AND generation = ? AND revoked_at IS NULL", from.ID[:], from.Generation)
 	if from.AcknowledgedAt.Valid {
 		q = q.Where("acknowledged_at = ?", from.AcknowledgedAt)
@@ -78,18 +79,18 @@ func (s *Store) AdvanceSession(ctx context.Context, from, to Session) (bool, err
 
 // RevokeSession ends a session for good; false says that there is none, or that it had ended before.
 func (s *Store) RevokeSession(ctx context.Context, id uuid.UUID, reason string, now time.Time) (bool, error) {
-	n, err := s.revoke(ctx, reason, now, "id = ?", id[:])
+	n, err := revoke(s.sessions(ctx).Where("id = ?", id[:]), reason, now)
 	return n == 1, err
 }
 
 // RevokeUserSessions ends all sessions of a user but one (uuid.Nil: all), and returns how many.
 func (s *Store) RevokeUserSessions(ctx context.Context, userID, except uuid.UUID, reason string, now time.Time) (int64, error) {
-	return s.revoke(ctx, reason, now, "user_id = ? AND id <> ?", userID[:], except[:])
+	return revoke(s.sessions(ctx).Where("user_id = ? AND id <> ?", userID[:], except[:]), reason, now)
 }
 
 // RevokeAllSessions ends everybody's sessions, and returns how many.
 func (s *Store) RevokeAllSessions(ctx context.Context, reason string, now time.Time) (int64, error) {
-	return s.revoke(ctx, reason, now, "1 = 1")
+	return revoke(s.sessions(ctx), reason, now)
 }
 
 // RevokeOldestSessions ends the oldest sessions of newest's user, so that beside newest at most keep remain of those
@@ -97,16 +98,20 @@ func (s *Store) RevokeAllSessions(ctx context.Context, reason string, now time.T
 // BeginLogin opened it is exact.
 func (s *Store) RevokeOldestSessions(ctx context.Context, newest Session, keep int, issuedAfter, createdAfter time.Time,
 	reason string, now time.Time) (int64, error) {
-	surplus := s.write.Model(&Session{}).Select("id").
+	surplus := s.sessions(ctx).Select("id").
 		Where("user_id = ? AND id <> ? AND created_at > ? AND issued_at > ? AND revoked_at IS NULL",
 			newest.UserID[:], newest.ID[:], createdAfter, issuedAfter).
 		Order("created_at DESC, id DESC").Limit(1000).Offset(keep)
-	return s.revoke(ctx, reason, now, "id IN (?)", surplus)
+	return revoke(s.sessions(ctx).Where("id IN (?)", surplus), reason, now)
 }
 
-func (s *Store) revoke(ctx context.Context, reason string, now time.Time, condition string, arguments ...any) (int64, error) {
-	r := s.write.WithContext(ctx).Model(&Session{}).Where("revoked_at IS NULL").Where(condition, arguments...).
-		Updates(map[string]any{"revoked_at": now, "revoked_reason": reason})
+func (s *Store) sessions(ctx context.Context) *gorm.DB {
+	return s.write.WithContext(ctx).Model(&Session{})
+}
+
+// revoke ends those of the sessions that have not ended yet.
+func revoke(sessions *gorm.DB, reason string, now time.Time) (int64, error) {
+	r := sessions.Where("revoked_at IS NULL").Updates(map[string]any{"revoked_at": now, "revoked_reason": reason})
 	return r.RowsAffected, wrap(r.Error)
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"gorm.io/gorm"
 )
 
 // User is an account.
@@ -87,25 +88,25 @@ func (s *Store) SetPasswordHash(ctx context.Context, id uuid.UUID, from, to stri
 
 // SetRoles replaces an account's roles, or returns ErrNotFound.
 func (s *Store) SetRoles(ctx context.Context, id uuid.UUID, roles []string) error {
-	return s.updateUser(ctx, id, "roles", strings.Join(roles, " "))
+	return changed(s.user(ctx, id).UpdateColumn("roles", strings.Join(roles, " ")))
 }
 
 // SetDisabled disables an account from now on, or enables it (null), or returns ErrNotFound.
 func (s *Store) SetDisabled(ctx context.Context, id uuid.UUID, at sql.NullTime) error {
-	return s.updateUser(ctx, id, "disabled_at", at)
-}
-
-func (s *Store) updateUser(ctx context.Context, id uuid.UUID, column string, value any) error {
-	r := s.write.WithContext(ctx).Model(&User{}).Where("id = ?", id[:]).UpdateColumn(column, value)
-	if r.Error == nil && r.RowsAffected == 0 {
-		return ErrNotFound
-	}
-	return wrap(r.Error)
+	return changed(s.user(ctx, id).UpdateColumn("disabled_at", at))
 }
 
 // DeleteUser removes an account and its sessions, or returns ErrNotFound.
 func (s *Store) DeleteUser(ctx context.Context, id uuid.UUID) error {
-	r := s.write.WithContext(ctx).Where("id = ?", id[:]).Delete(&User{})
+	return changed(s.user(ctx, id).Delete(&User{}))
+}
+
+func (s *Store) user(ctx context.Context, id uuid.UUID) *gorm.DB {
+	return s.write.WithContext(ctx).Model(&User{}).Where("id = ?", id[:])
+}
+
+// changed says whether a statement that one row was meant for has found it.
+func changed(r *gorm.DB) error {
 	if r.Error == nil && r.RowsAffected == 0 {
 		return ErrNotFound
 	}
