@@ -27,7 +27,8 @@ const (
 	readTimeout       = 10 * time.Second
 	writeTimeout      = 30 * time.Second
 	idleTimeout       = 60 * time.Second
-	maxHeaderBytes    = 16 << 10
+	// More than httpapi accepts: what is larger still is refused by net/http, without any of our headers.
+	maxHeaderBytes = 32 << 10
 )
 
 // unreadyTime is how long production goes on serving after a signal to stop, unready, so that a load balancer sees it and

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"mime"
 	"net/http"
+	"os"
 	"reflect"
 	"strings"
 
@@ -42,6 +43,8 @@ func decodeError(err error) error {
 	switch {
 	case errors.As(err, &tooLarge):
 		return errBodyTooLarge
+	case errors.Is(err, os.ErrDeadlineExceeded): // the server's ReadTimeout
+		return errBodyTooSlow
 	case errors.Is(err, jsontext.ErrDuplicateName):
 		return malformedError{"The request body has a member twice"}
 	case errors.Is(err, json.ErrUnknownName):

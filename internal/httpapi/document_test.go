@@ -98,6 +98,12 @@ func (d *apiDocument) check(a answer) error {
 	return errors.Join(faults...)
 }
 
+// internals are words of what no client has to know: causes, libraries, places in the source or on the disk.
+var internals = []string{
+	"sql", "gorm", "constraint", "database", "goose", "argon", "panic", "runtime error", "goroutine", "stack", ".go", "0x",
+	"/tmp", "/root", "/home", "/var", "latchkey/", "context", "deadline", "i/o", "jsontext", "canary",
+}
+
 // checkProblem says what is wrong with a refusal, whether or not the document knows the call.
 func (d *apiDocument) checkProblem(a answer) error {
 	var faults []error
@@ -116,6 +122,11 @@ func (d *apiDocument) checkProblem(a answer) error {
 	}
 	if id := a.Header.Get("X-Request-Id"); body.RequestID != id {
 		faults = append(faults, fmt.Errorf("the body has the request id %q, the header %q", body.RequestID, id))
+	}
+	for _, word := range internals {
+		if strings.Contains(strings.ToLower(body.Detail), word) {
+			faults = append(faults, fmt.Errorf("the detail has %q, which is an internal", word))
+		}
 	}
 	if (body.Code == "validation_failed") != (len(body.Errors) > 0) {
 		faults = append(faults, fmt.Errorf("%s has %d errors", body.Code, len(body.Errors)))
@@ -174,6 +185,12 @@ func checkHeaders(a answer, https bool) error {
 	} {
 		if (a.Header.Get(name) != "") != has {
 			faults = append(faults, fmt.Errorf("a %d has %s %q", a.StatusCode, name, a.Header.Values(name)))
+		}
+	}
+	switch a.StatusCode {
+	case http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusRequestHeaderFieldsTooLarge:
+		if !a.Close { // what is left of the request would be read as the next one
+			faults = append(faults, fmt.Errorf("a %d leaves the connection open", a.StatusCode))
 		}
 	}
 	if refused && a.Header.Get("Set-Cookie") != "" {

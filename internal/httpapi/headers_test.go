@@ -160,42 +160,6 @@ func TestRequestID(t *testing.T) {
 	}
 }
 
-func TestPanics(t *testing.T) {
-	f := newFixture(t)
-	f.withRoutes(t, func(r chi.Router) {
-		r.Get("/panic", func(http.ResponseWriter, *http.Request) { panic("canary") })
-		r.Get("/late", func(w http.ResponseWriter, _ *http.Request) {
-			w.WriteHeader(http.StatusAccepted)
-			_, _ = w.Write([]byte("half of it"))
-			panic("canary")
-		})
-		r.Get("/abort", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
-		r.With(func(http.Handler) http.Handler {
-			return http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(errPanic) })
-		}).Get("/middleware", nil)
-	})
-	for _, path := range []string{"/panic", "/middleware"} {
-		body := wantProblem(t, f.do(t, http.MethodGet, path, ""), http.StatusInternalServerError, "internal")
-		if strings.Contains(body.Detail, "canary") {
-			t.Errorf("the cause is sent: %s", body.Detail)
-		}
-	}
-	if n := strings.Count(f.logs.String(), `"msg":"panic"`); n != 2 {
-		t.Errorf("2 panics have %d log lines", n)
-	}
-	late, err := f.exchange(f.request(t, http.MethodGet, "/late", ""))
-	if late.Response == nil || late.StatusCode != http.StatusAccepted || late.body != "half of it" {
-		t.Errorf("what was sent before a panic: %+v %v", late, err)
-	}
-	if _, err := f.exchange(f.request(t, http.MethodGet, "/abort", "")); err == nil {
-		t.Error("http.ErrAbortHandler is answered")
-	}
-	if n := strings.Count(f.logs.String(), `"msg":"panic"`); n != 3 {
-		t.Errorf("3 panics, one of them to abort, have %d log lines", n)
-	}
-	wantStatus(t, f.do(t, http.MethodGet, "/livez", ""), http.StatusOK)
-}
-
 // That each request has one line, and that none has a secret, is held against every fixture's log. This is about what
 // a line says, and about everything else that a client could want to put into it.
 func TestRequestLog(t *testing.T) {

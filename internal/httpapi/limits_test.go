@@ -169,6 +169,16 @@ func TestClientAddress(t *testing.T) {
 		"a zone does not make another client": {[]string{"LATCHKEY_TRUSTED_PROXIES=127.0.0.1/32"}, []step{
 			one("fe80::1%eth0", passed), one("fe80::1%eth1", limited), one("fe80::1", limited),
 		}},
+		"a port does not make another client": {[]string{"LATCHKEY_TRUSTED_PROXIES=127.0.0.1/32,2001:db8:ff::/48"}, []step{
+			one("203.0.113.7:51234", passed), one("203.0.113.7:51235", limited), one("203.0.113.7", limited), one("203.0.113.8:1", passed),
+			one("[2001:db8::1]:443", passed), one("[2001:db8::1]:444", limited), one("[2001:db8::1]", limited), one("2001:db8::1", limited),
+			one("[::ffff:203.0.113.7]:80", limited), one("203.0.113.9:1, [2001:db8:ff::1]:443, 127.0.0.1:80", passed),
+			one("203.0.113.9", limited), {[]string{"198.51.100.1:1", "203.0.113.9:2"}, limited},
+		}},
+		"what is almost an address with a port is none": {[]string{"LATCHKEY_TRUSTED_PROXIES=127.0.0.1/32"}, []step{
+			one("203.0.113.7:", passed), one("203.0.113.7:x", limited), one("203.0.113.7:99999", limited), one(":80", limited),
+			one("[203.0.113.7]:80", limited), one("[]", limited), one("[", limited), one("203.0.113.7, junk:80", limited), one(",", limited),
+		}},
 		"clients without an address share one count": {[]string{"LATCHKEY_TRUSTED_PROXIES=127.0.0.1/32"}, []step{
 			one("junk", passed), one("unknown", limited), {nil, limited}, one("203.0.113.1", passed),
 		}},

@@ -4,8 +4,10 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"regexp"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -51,14 +53,35 @@ func (s *server) clientAddress() func(http.Handler) http.Handler {
 	}
 	return func(next http.Handler) http.Handler {
 		peer := middleware.ClientIPFromRemoteAddr(next)
-		return middleware.ClientIPFromXFF(s.Config.TrustedProxies...)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		forwarded := middleware.ClientIPFromXFF(s.Config.TrustedProxies...)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if middleware.GetClientIPAddr(r.Context()).IsValid() {
 				next.ServeHTTP(w, r)
 				return
 			}
 			peer.ServeHTTP(w, r)
 		}))
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if hops := r.Header["X-Forwarded-For"]; len(hops) > 0 {
+				r.Header["X-Forwarded-For"] = []string{withoutPorts(strings.Join(hops, ","))}
+			}
+			forwarded.ServeHTTP(w, r)
+		})
 	}
+}
+
+// withoutPorts takes the ports, and the brackets that go with them, off a list of addresses. Azure's proxies write
+// 203.0.113.7:51234 into X-Forwarded-For; not understood, all their clients would share one count.
+func withoutPorts(hops string) string {
+	list := strings.Split(hops, ",")
+	for i, hop := range list {
+		hop = strings.TrimSpace(hop)
+		if withPort, err := netip.ParseAddrPort(hop); err == nil {
+			list[i] = withPort.Addr().String()
+		} else if inner, bracketed := strings.CutPrefix(hop, "["); bracketed {
+			list[i] = strings.TrimSuffix(inner, "]")
+		}
+	}
+	return strings.Join(list, ",")
 }
 
 // observe logs each request and tells the audit log where it came from. The path is logged as the route that matched,
@@ -135,11 +158,12 @@ func deadline(next http.Handler) http.Handler {
 
 // sharedWithOrigins lets pages of the allowed origins, and of no others, call with credentials and read the answers.
 func (s *server) sharedWithOrigins() func(http.Handler) http.Handler {
-	if len(s.Config.AllowedOrigins) == 0 { // the library takes an empty list for all origins
+	if len(s.Config.AllowedOrigins) == 0 {
 		return func(next http.Handler) http.Handler { return next }
 	}
 	return cors.New(cors.Options{
-		AllowedOrigins:   s.Config.AllowedOrigins,
+		// Not AllowedOrigins: an empty list would mean all, and letters would be compared without their case.
+		AllowOriginFunc:  func(origin string) bool { return slices.Contains(s.Config.AllowedOrigins, origin) },
 		AllowedMethods:   []string{http.MethodGet, http.MethodPost, http.MethodDelete},
 		AllowedHeaders:   []string{"Authorization", "Content-Type", "X-Request-Id"},
 		ExposedHeaders:   []string{"Retry-After", "WWW-Authenticate", "X-Request-Id"},
@@ -164,17 +188,36 @@ func (s *server) refuseCrossOrigin(next http.Handler) http.Handler {
 	return protection.Handler(next)
 }
 
-// limitBody bounds what is read of a body; one that says beforehand that it is too large is not read at all.
-func (s *server) limitBody(next http.Handler) http.Handler {
+// maxHeaders is the most that a request line and the headers may have, in bytes. serve allows net/http more, so that it
+// is this server that answers.
+const maxHeaders = 16 << 10
+
+// limitSize refuses headers that are too large, as a browser's are where others on this host have set too many cookies,
+// and bounds what is read of a body; one that says beforehand that it is too large is not read at all.
+func (s *server) limitSize(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.ContentLength > maxBody {
-			w.Header().Set("Connection", "close")
+		switch {
+		case headerBytes(r) > maxHeaders:
+			s.writeProblem(w, r, errHeadersTooLarge)
+		case r.ContentLength > maxBody:
 			s.writeProblem(w, r, errBodyTooLarge)
-			return
+		default:
+			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+			next.ServeHTTP(w, r)
 		}
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-		next.ServeHTTP(w, r)
 	})
+}
+
+// headerBytes returns how many bytes the request line and the headers had on the wire, or a few less: net/http has taken
+// those out that it has dealt with itself.
+func headerBytes(r *http.Request) int {
+	n := len(r.Method) + len(" ") + len(r.RequestURI) + len(" ") + len(r.Proto) + len("\r\n") + len("Host: \r\n") + len(r.Host)
+	for name, values := range r.Header {
+		for _, value := range values {
+			n += len(name) + len(": ") + len(value) + len("\r\n")
+		}
+	}
+	return n
 }
 
 // bearer returns the access token of the Authorization header, the one place where it counts (RFC 6750, section 2.1).

@@ -219,6 +219,7 @@ func TestDocumentCheckRefusesWrongAnswers(t *testing.T) {
 		"a code that is not documented":           {refused, replace(`invalid_credentials`, `bad_password`)},
 		"a problem that says another status":      {refused, replace(`"status":401`, `"status":403`)},
 		"a problem that says another request":     {refused, replace(`"request_id":"`, `"request_id":"x`)},
+		"a problem that names a library":          {refused, replace(`"detail":"`, `"detail":"gorm: `)},
 		"a problem that is plain JSON":            {refused, header("Content-Type", "application/json")},
 		"a refusal with a cookie":                 {refused, header("Set-Cookie", "refresh_token=; Max-Age=0")},
 		"an unknown path that answers":            {unknown, func(a *answer) { a.StatusCode = http.StatusOK }},

@@ -19,16 +19,18 @@ import (
 
 // What only HTTP can get wrong.
 var (
-	errNoToken       = errors.New("no access token")
-	errWrongPassword = errors.New("current password wrong")
-	errForbidden     = errors.New("role missing")
-	errRegistration  = errors.New("registration closed")
-	errCrossOrigin   = errors.New("cross-origin request")
-	errNotFound      = errors.New("no such path")
-	errMethod        = errors.New("method not allowed")
-	errBodyTooLarge  = errors.New("body too large")
-	errMediaType     = errors.New("unsupported media type")
-	errDraining      = errors.New("shutting down")
+	errNoToken         = errors.New("no access token")
+	errWrongPassword   = errors.New("current password wrong")
+	errForbidden       = errors.New("role missing")
+	errRegistration    = errors.New("registration closed")
+	errCrossOrigin     = errors.New("cross-origin request")
+	errNotFound        = errors.New("no such path")
+	errMethod          = errors.New("method not allowed")
+	errBodyTooSlow     = errors.New("body too slow")
+	errBodyTooLarge    = errors.New("body too large")
+	errMediaType       = errors.New("unsupported media type")
+	errHeadersTooLarge = errors.New("headers too large")
+	errDraining        = errors.New("shutting down")
 )
 
 // problem is an RFC 9457 answer. Its texts are fixed, but for a malformedError's detail and a ValidationError's fields:
@@ -55,9 +57,11 @@ var problems = []struct {
 	{errNotFound, problem{404, "not_found", "There is nothing at this address"}},
 	{session.ErrNotFound, problem{404, "not_found", "You have no such session"}},
 	{errMethod, problem{405, "method_not_allowed", "This address does not know the method: see the Allow header"}},
+	{errBodyTooSlow, problem{408, "request_timeout", "The request body did not come in time"}},
 	{account.ErrUsernameTaken, problem{409, "username_taken", "Username already exists"}},
 	{errBodyTooLarge, problem{413, "payload_too_large", "The request body is larger than 16 KiB"}},
 	{errMediaType, problem{415, "unsupported_media_type", "The request body must be application/json, not compressed"}},
+	{errHeadersTooLarge, problem{431, "headers_too_large", "The request line and the headers, cookies included, are larger than 16 KiB"}},
 	{password.ErrBusy, problem{503, "unavailable", "The server is busy: try again soon"}},
 	{store.ErrUnavailable, problem{503, "unavailable", "The server cannot do this at the moment: try again soon"}},
 	{store.ErrSchemaBehind, problem{503, "unavailable", "The server cannot do this at the moment: try again soon"}},
@@ -132,6 +136,8 @@ func (s *server) writeProblem(w http.ResponseWriter, r *http.Request, err error)
 			challenge = "Bearer"
 		}
 		w.Header().Set("WWW-Authenticate", challenge)
+	case http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusRequestHeaderFieldsTooLarge:
+		w.Header().Set("Connection", "close") // the rest of the request is not read
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second)))
 	}

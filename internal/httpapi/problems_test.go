@@ -38,6 +38,7 @@ func TestProblems(t *testing.T) {
 		"registration_closed":   {403, closed.do(t, "POST", "/api/user/register", credentialsOf("bob", goodPassword))},
 		"not_found":             {404, f.do(t, "GET", "/nothing", "")},
 		"method_not_allowed":    {405, f.do(t, "GET", "/api/user/login", "")},
+		"request_timeout":       {408, impatient(t, f).stall(t, "/api/user/login", good[:10], len(good))},
 		"username_taken":        {409, f.do(t, "POST", "/api/user/register", good)},
 		"payload_too_large":     {413, f.do(t, "POST", "/api/user/login", strings.Repeat(" ", maxBody+1))},
 		"unsupported_media_type": {415, f.do(t, "POST", "/api/user/login", good,
@@ -45,6 +46,7 @@ func TestProblems(t *testing.T) {
 		"validation_failed": {422, f.do(t, "POST", "/api/user/register", credentialsOf("", ""))},
 		"too_many_requests": {429, limited.do(t, "POST", "/api/user/refresh", "")},
 		"internal":          {500, broken.do(t, "POST", "/api/user/login", good)},
+		"headers_too_large": {431, f.do(t, "GET", "/livez", "", "X-A", strings.Repeat("a", maxHeaders))},
 		"unavailable":       {503, away.do(t, "GET", "/readyz", "")},
 	}
 	for code := range sourceProblems(t) {

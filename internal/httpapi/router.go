@@ -68,7 +68,7 @@ func (s *server) routes() chi.Router {
 		deadline,
 		s.sharedWithOrigins(),
 		s.refuseCrossOrigin,
-		s.limitBody,
+		s.limitSize,
 		middleware.GetHead,
 	)
 	r.NotFound(s.handle(func(http.ResponseWriter, *http.Request) error { return errNotFound }))

@@ -24,7 +24,7 @@ func TestOddPathsAreNotFound(t *testing.T) {
 		"/api/user/%6de%2f", "/api/user/..%2fuser/me", "/api/user/login/../me", "/api/user/sessions/", "/api/admin/users",
 		"/.well-known/jwks.json/", "/.well-known", "/metrics", "/debug/pprof/", "/openapi.yaml/", "/openapi.json",
 		"/.env", "/.git/config",
-		"/" + strings.Repeat("a", 100_000), "/" + strings.Repeat("%2f", 10_000), "/" + strings.Repeat("/", 10_000),
+		"/" + strings.Repeat("a", 15_000), "/" + strings.Repeat("%2f", 5_000), "/" + strings.Repeat("/", 10_000),
 		"/\u202e", "/%ff", "/%0d%0aSet-Cookie:%20a=b",
 	} {
 		t.Run(shortened(path), func(t *testing.T) {
