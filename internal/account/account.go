@@ -60,9 +60,32 @@ func NewService(d Dependencies) *Service {
 	}
 }
 
-// Create adds an account. A *ValidationError says what is wrong with the name, the password or the roles; ErrUsernameTaken,
-// that the name is taken, which costs the same time.
+// Register adds an account for whoever asks, without roles. A *ValidationError says what is wrong with the name or the
+// password; ErrUsernameTaken, that the name is taken, which costs the same time.
+func (s *Service) Register(ctx context.Context, name, pass string) (store.User, error) {
+	user, err := s.create(ctx, name, pass, nil)
+	var invalid *ValidationError
+	switch {
+	case err == nil:
+		s.audit.Record(ctx, audit.Event{Action: audit.Register, Result: "ok", UserID: user.ID})
+	case errors.As(err, &invalid):
+		s.audit.Record(ctx, audit.Event{Action: audit.Register, Result: "invalid"})
+	case errors.Is(err, ErrUsernameTaken):
+		s.audit.Record(ctx, audit.Event{Action: audit.Register, Result: "taken", NameHash: s.nameHash(name)})
+	}
+	return user, err
+}
+
+// Create is Register for an operator, who also says the roles.
 func (s *Service) Create(ctx context.Context, name, pass string, roles []string) (store.User, error) {
+	user, err := s.create(ctx, name, pass, roles)
+	if err == nil {
+		s.audit.Record(ctx, audit.Event{Action: audit.Administer, Result: "create", UserID: user.ID})
+	}
+	return user, err
+}
+
+func (s *Service) create(ctx context.Context, name, pass string, roles []string) (store.User, error) {
 	var fields []FieldError
 	canonical, fault := checkName(name)
 	if fault != "" {
@@ -76,7 +99,6 @@ func (s *Service) Create(ctx context.Context, name, pass string, roles []string)
 		fields = append(fields, *rolesFault)
 	}
 	if fields != nil {
-		s.audit.Record(ctx, audit.Event{Action: audit.Register, Result: "invalid"})
 		return store.User{}, &ValidationError{fields}
 	}
 	hash, err := s.hasher.Hash(ctx, pass)
@@ -91,12 +113,10 @@ func (s *Service) Create(ctx context.Context, name, pass string, roles []string)
 	// Nobody asked before whether the name is free: of parallel registrations the unique key lets one through.
 	switch err := s.store.CreateUser(ctx, &user); {
 	case errors.Is(err, store.ErrDuplicate):
-		s.audit.Record(ctx, audit.Event{Action: audit.Register, Result: "taken"})
 		return store.User{}, ErrUsernameTaken
 	case err != nil:
 		return store.User{}, err
 	}
-	s.audit.Record(ctx, audit.Event{Action: audit.Register, Result: "ok", UserID: id})
 	return user, nil
 }
 
@@ -205,6 +225,7 @@ func (s *Service) refuseLogin(ctx context.Context, cause string, userID uuid.UUI
 // there were too many of them. *ValidationError: the new one is not acceptable.
 func (s *Service) ChangePassword(ctx context.Context, p session.Principal, current, replacement string) error {
 	if fault := s.checkPassword("new_password", replacement, p.Username); fault != nil {
+		s.audit.Record(ctx, audit.Event{Action: audit.PasswordChange, Result: "invalid", UserID: p.UserID, SessionID: p.SessionID})
 		return &ValidationError{[]FieldError{*fault}}
 	}
 	attempt, err := s.beginAttempt(ctx, CanonicalName(p.Username), func() (string, error) { return p.SessionID.String(), nil })

@@ -125,6 +125,7 @@ func (s *Service) EndSessions(ctx context.Context, name string) (int64, error) {
 	if name == "" {
 		n, err := s.store.RevokeAllSessions(ctx, session.ReasonAdmin, s.now())
 		s.sessions.Changed(ctx, uuid.Nil, n, session.ReasonAdmin)
+		s.recordRevocation(ctx, uuid.Nil, err)
 		return n, err
 	}
 	user, err := s.Find(ctx, name)
@@ -133,7 +134,15 @@ func (s *Service) EndSessions(ctx context.Context, name string) (int64, error) {
 	}
 	n, err := s.store.RevokeUserSessions(ctx, user.ID, uuid.Nil, session.ReasonAdmin, s.now())
 	s.sessions.Changed(ctx, user.ID, n, session.ReasonAdmin)
+	s.recordRevocation(ctx, user.ID, err)
 	return n, err
+}
+
+// recordRevocation records the command, which is an act also where there was nothing to end.
+func (s *Service) recordRevocation(ctx context.Context, userID uuid.UUID, err error) {
+	if err == nil {
+		s.audit.Record(ctx, audit.Event{Action: audit.Administer, Result: "revoke_sessions", UserID: userID})
+	}
 }
 
 func notFound(err error) error {

@@ -290,10 +290,12 @@ func TestAdministrationIsAudited(t *testing.T) {
 		do   func() error
 		want []string
 	}{
+		{"Create", func() error { _, err := f.Create(ctx, "bob", goodPassword, nil); return err }, []string{"user.administer create"}},
 		{"SetRoles", func() error { _, err := f.SetRoles(ctx, "alice", []string{"admin"}); return err }, []string{"user.administer set_roles"}},
 		{"SetPassword", func() error { _, err := f.SetPassword(ctx, "alice", goodPassword); return err }, []string{"user.administer set_password"}},
 		{"Login", func() error { _, err := f.Login(ctx, "alice", goodPassword, session.Client{}, ""); return err }, []string{"user.login ok"}},
-		{"EndSessions", func() error { _, err := f.EndSessions(ctx, "alice"); return err }, []string{"session.end admin"}},
+		{"EndSessions", func() error { _, err := f.EndSessions(ctx, "alice"); return err }, []string{"session.end admin", "user.administer revoke_sessions"}},
+		{"EndSessions of nobody", func() error { _, err := f.EndSessions(ctx, ""); return err }, []string{"user.administer revoke_sessions"}},
 		{"Login again", func() error { _, err := f.Login(ctx, "alice", goodPassword, session.Client{}, ""); return err }, []string{"user.login ok"}},
 		{"Disable", func() error { _, err := f.Disable(ctx, "alice"); return err }, []string{"session.end disabled", "user.administer disable"}},
 		{"Enable", func() error { _, err := f.Enable(ctx, "alice"); return err }, []string{"user.administer enable"}},

@@ -34,7 +34,7 @@ func TestCreateMakesAnAccount(t *testing.T) {
 	if err != nil || found.ID != user.ID || !slices.Equal(found.Roles, user.Roles) || !found.CreatedAt.Equal(user.CreatedAt) {
 		t.Errorf("Find gives %+v and %v, want what Create gave: %+v", found, err, user)
 	}
-	if got, want := f.logs.events(t), []string{"user.register ok"}; !slices.Equal(got, want) {
+	if got, want := f.logs.events(t), []string{"user.administer create"}; !slices.Equal(got, want) {
 		t.Errorf("the audit log has %v, want %v", got, want)
 	}
 }
@@ -142,5 +142,22 @@ func TestParallelRegistrationsOfOneNameLetOneWin(t *testing.T) {
 	wg.Wait()
 	if won.Load() != 1 || taken.Load() != 7 {
 		t.Errorf("%d registrations won and %d found the name taken, want 1 and 7", won.Load(), taken.Load())
+	}
+}
+
+func TestRegistrationsAreAudited(t *testing.T) {
+	f := newFixture(t)
+	for _, test := range []struct{ name, password, want string }{
+		{"al", "short", "user.register invalid"},
+		{"alice", goodPassword, "user.register ok"},
+		{"ALICE", goodPassword, "user.register taken"},
+	} {
+		user, err := f.Register(t.Context(), test.name, test.password)
+		if got := f.logs.events(t); !slices.Equal(got, []string{test.want}) {
+			t.Errorf("registering %s (%v) is audited as %v, want %s", test.name, err, got, test.want)
+		}
+		if len(user.Roles) != 0 {
+			t.Errorf("who registers has the roles %v", user.Roles)
+		}
 	}
 }

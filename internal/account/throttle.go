@@ -2,6 +2,7 @@ package account
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -102,7 +103,7 @@ func (s *Service) beginAttempt(ctx context.Context, canonical string, source fun
 		}
 	}()
 	hash := s.names.NameHash(canonical)
-	a := &attempt{service: s, leave: leave, key: hash[:], nameHash: hex.EncodeToString(hash[:16])}
+	a := &attempt{service: s, leave: leave, key: hash[:], nameHash: inAudit(hash)}
 	err = a.charge(ctx)
 	var throttled *ThrottledError
 	if errors.As(err, &throttled) {
@@ -122,6 +123,11 @@ func (s *Service) beginAttempt(ctx context.Context, canonical string, source fun
 	}
 	return a, err
 }
+
+// nameHash stands for a name in the audit log.
+func (s *Service) nameHash(name string) string { return inAudit(s.names.NameHash(CanonicalName(name))) }
+
+func inAudit(hash [sha256.Size]byte) string { return hex.EncodeToString(hash[:16]) }
 
 func (a *attempt) charge(ctx context.Context) error {
 	for range maxCharges {

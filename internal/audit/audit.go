@@ -1,10 +1,14 @@
 // Package audit owns the record of who did what to which account or session: one structured log line and one count for
-// each act. A record names users and sessions by id and never holds a password, a token, a cookie or a hash.
+// each act, and, where a program keeps it, one row in a table. A record names users and sessions by id and never holds a
+// password, a token, a cookie or a hash.
+//
+// Recording never waits for the database. docs/audit.md says what may be missing from the table, and never is from the log.
 package audit
 
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
@@ -15,14 +19,15 @@ type Action string
 
 // The actions, and the results that each can have.
 const (
-	Register       Action = "user.register"        // ok, taken, invalid
+	Register       Action = "user.register"        // ok, taken, invalid, closed
 	Login          Action = "user.login"           // ok, unknown_user, wrong_password, unusable_hash, disabled, changed_meanwhile
-	PasswordChange Action = "user.password_change" // ok, unknown_user, wrong_password, unusable_hash, changed_meanwhile
-	Administer     Action = "user.administer"      // set_roles, disable, enable, set_password, delete, import
+	PasswordChange Action = "user.password_change" // ok, invalid, unknown_user, wrong_password, unusable_hash, changed_meanwhile
+	Administer     Action = "user.administer"      // create, import, set_roles, disable, enable, set_password, delete, revoke_sessions
 	Refresh        Action = "session.refresh"      // rotate, repeat, replay, recover, or why it was refused
 	Reuse          Action = "session.reuse"        // revoked: the alarm, beside the refused Refresh
 	End            Action = "session.end"          // why it ended: logout, ended, replaced, password, disabled, limit, admin
 	Verify         Action = "token.verify"         // why an access token was refused
+	Forbidden      Action = "forbidden"            // role: the user lacks it
 	Throttle       Action = "throttle"             // login, register, refresh: by address; account: by name
 	CrossOrigin    Action = "cross_origin"         // refused
 
@@ -30,7 +35,14 @@ const (
 	PasswordUpgrade Action = "user.password_upgrade"
 )
 
-// Event is one act.
+// Actions returns all of them.
+func Actions() []Action {
+	return []Action{
+		Register, Login, PasswordChange, PasswordUpgrade, Administer, Refresh, Reuse, End, Verify, Forbidden, Throttle, CrossOrigin,
+	}
+}
+
+// Event is one act. Whoever records it fills in the act and whom it concerns; Record adds the rest.
 type Event struct {
 	Action Action
 	// Result is one of the few words listed beside the action, so that it can be counted.
@@ -39,22 +51,37 @@ type Event struct {
 	UserID, SessionID uuid.UUID
 	// NameHash stands for the name that was given where no user is known by it: 32 hexadecimal digits, or "".
 	NameHash string
+
+	// ID is a UUIDv7 of At's milliseconds, so that ids sort in order of time, and those of one process within a
+	// millisecond in the order in which they were recorded.
+	ID uuid.UUID
+	// At is in UTC, with milliseconds.
+	At time.Time
+	// Address and RequestID are the client's address and the id of the request that the act came with, or "".
+	Address, RequestID string
 }
 
 // Log records events. It is safe for concurrent use.
 type Log struct {
-	logger *slog.Logger
-	counts *prometheus.CounterVec
+	logger  *slog.Logger
+	counts  *prometheus.CounterVec
+	dropped *prometheus.CounterVec
+	table   *table // nil if none is kept
 }
 
-// New makes a Log that writes to logger and counts latchkey_events_total{action, result} in the registry.
+// New makes a Log that writes to logger, and counts latchkey_events_total{action, result} in the registry. It keeps no
+// table: see Keep.
 func New(logger *slog.Logger, registry prometheus.Registerer) *Log {
 	counts := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "latchkey_events_total",
 		Help: "Acts on accounts, sessions and tokens, by action and result.",
 	}, []string{"action", "result"})
-	registry.MustRegister(counts)
-	return &Log{logger: logger, counts: counts}
+	dropped := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "latchkey_audit_dropped_total",
+		Help: "Events that are in the log but not in the audit table, by reason.",
+	}, []string{"reason"})
+	registry.MustRegister(counts, dropped)
+	return &Log{logger: logger, counts: counts, dropped: dropped}
 }
 
 // origin is the request that an event came with.
@@ -69,23 +96,35 @@ func WithOrigin(ctx context.Context, requestID, address string) context.Context 
 
 // Record records an event.
 func (l *Log) Record(ctx context.Context, e Event) {
+	if o, ok := ctx.Value(originKey{}).(origin); ok {
+		e.Address, e.RequestID = o.address, o.requestID
+	}
 	l.counts.WithLabelValues(string(e.Action), e.Result).Inc()
 	level := slog.LevelInfo
 	if e.Action == Reuse {
 		level = slog.LevelWarn
 	}
-	attributes := []slog.Attr{slog.String("action", string(e.Action)), slog.String("result", e.Result)}
+	l.logger.LogAttrs(ctx, level, "audit", e.attributes()...)
+	if l.table != nil {
+		l.table.add(e)
+	}
+}
+
+// attributes are the event's fields that are known, as the log line has them.
+func (e Event) attributes() []slog.Attr {
+	list := []slog.Attr{slog.String("action", string(e.Action)), slog.String("result", e.Result)}
 	if e.UserID != uuid.Nil {
-		attributes = append(attributes, slog.String("user_id", e.UserID.String()))
+		list = append(list, slog.String("user_id", e.UserID.String()))
 	}
 	if e.SessionID != uuid.Nil {
-		attributes = append(attributes, slog.String("session_id", e.SessionID.String()))
+		list = append(list, slog.String("session_id", e.SessionID.String()))
 	}
-	if e.NameHash != "" {
-		attributes = append(attributes, slog.String("name_hash", e.NameHash))
+	for _, field := range []struct{ name, value string }{
+		{"name_hash", e.NameHash}, {"address", e.Address}, {"request_id", e.RequestID},
+	} {
+		if field.value != "" {
+			list = append(list, slog.String(field.name, field.value))
+		}
 	}
-	if o, ok := ctx.Value(originKey{}).(origin); ok {
-		attributes = append(attributes, slog.String("address", o.address), slog.String("request_id", o.requestID))
-	}
-	l.logger.LogAttrs(ctx, level, "audit", attributes...)
+	return list
 }

@@ -44,6 +44,7 @@ type messageBody struct {
 
 func (s *server) register(w http.ResponseWriter, r *http.Request) error {
 	if !s.Config.RegistrationOpen {
+		s.Audit.Record(r.Context(), audit.Event{Action: audit.Register, Result: "closed"})
 		return errRegistration
 	}
 	var in credentials
@@ -54,7 +55,7 @@ func (s *server) register(w http.ResponseWriter, r *http.Request) error {
 	if err := s.throttle(r, s.registrations, "register"); err != nil {
 		return err
 	}
-	user, err := s.Accounts.Create(r.Context(), *in.Username, *in.Password, nil)
+	user, err := s.Accounts.Register(r.Context(), *in.Username, *in.Password)
 	if err != nil {
 		if !errors.Is(err, account.ErrUsernameTaken) {
 			s.registrations.refund(address) // no account came of it, and no word about which names are taken

@@ -30,9 +30,19 @@ func (s *Service) end(ctx context.Context, id uuid.UUID, reason string) (bool, e
 	ended, err := s.store.RevokeSession(ctx, id, reason, s.now())
 	s.memory.forget(id)
 	if ended {
-		s.audit.Record(ctx, audit.Event{Action: audit.End, Result: reason, SessionID: id})
+		s.recordEnd(ctx, id, reason)
 	}
 	return ended, err
+}
+
+// recordEnd records the end of a session under its user, whom a refresh token does not name. If the database does not
+// tell, the session has ended all the same.
+func (s *Service) recordEnd(ctx context.Context, id uuid.UUID, reason string) {
+	event := audit.Event{Action: audit.End, Result: reason, SessionID: id}
+	if row, err := s.store.SessionByID(ctx, id); err == nil {
+		event.UserID = row.UserID
+	}
+	s.audit.Record(ctx, event)
 }
 
 // End ends a live session of the principal's, or returns ErrNotFound, also for one of another user's.

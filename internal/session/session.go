@@ -134,7 +134,7 @@ func (s *Service) Start(ctx context.Context, user store.User, client Client, pre
 	}
 	if wasReplaced {
 		s.memory.forget(replaced.SessionID)
-		s.audit.Record(ctx, audit.Event{Action: audit.End, Result: ReasonReplaced, SessionID: replaced.SessionID})
+		s.recordEnd(ctx, replaced.SessionID, ReasonReplaced)
 	}
 	if surplus > 0 {
 		s.Changed(ctx, user.ID, surplus, ReasonLimit)

@@ -15,6 +15,8 @@ import (
 	"github.com/google/uuid"
 	mssql "github.com/microsoft/go-mssqldb"
 	"gorm.io/gorm"
+
+	"latchkey/internal/audit"
 )
 
 func TestSQLServerURLErrorsHideThePassword(t *testing.T) {
@@ -127,8 +129,10 @@ func TestParametersForSQLServerHaveTheirTypes(t *testing.T) {
 	ignore(s.UserByName(ctx, "a"))
 	ignore(s.SessionByID(ctx, session.ID))
 	_ = s.DeleteUser(ctx, user.ID)
-	if len(*list) != 13 {
-		t.Fatalf("%d statements were recorded, want 13: %v", len(*list), *list)
+	_ = s.AppendAuditEvents(ctx, []audit.Event{{ID: uuid.UUID{3}, At: now}, {ID: uuid.UUID{4}, At: now, UserID: user.ID, SessionID: session.ID}})
+	ignore(s.AuditEvents(ctx, AuditFilter{UserID: user.ID, Action: audit.Login, Since: now, Before: uuid.UUID{9}}, 10))
+	if len(*list) != 15 {
+		t.Fatalf("%d statements were recorded, want 15: %v", len(*list), *list)
 	}
 	conn := new(mssql.Conn)
 	for _, statement := range *list {
@@ -175,6 +179,7 @@ func TestTimesGoToSQLServerInUTC(t *testing.T) {
 	_ = s.SetDisabled(ctx, user.ID, sql.NullTime{Time: now, Valid: true})
 	_, _ = s.RevokeAllSessions(ctx, "x", now)
 	_, _ = s.BeginLogin(ctx, user.ID, "h", now)
+	_ = s.AppendAuditEvents(ctx, []audit.Event{{ID: uuid.UUID{3}, At: now}})
 	for _, statement := range *list {
 		for i, v := range statement.vars {
 			if nullable, ok := v.(sql.NullTime); ok {
@@ -183,6 +188,20 @@ func TestTimesGoToSQLServerInUTC(t *testing.T) {
 			if at, ok := v.(time.Time); ok && !at.IsZero() && at.Location() != time.UTC {
 				t.Errorf("parameter %d is %v, which DATETIME2 takes for another instant: %s", i+1, at, statement.sql)
 			}
+		}
+	}
+}
+
+// A statement with more than 2,100 parameters is refused, and with it the whole batch.
+func TestAuditBatchesFitIntoAStatementOfSQLServer(t *testing.T) {
+	s, list := recordSQLServer(t)
+	_ = s.AppendAuditEvents(t.Context(), make([]audit.Event, 2*auditBatch+1))
+	if len(*list) != 3 {
+		t.Errorf("%d statements were recorded, want 3", len(*list))
+	}
+	for _, statement := range *list {
+		if n := len(statement.vars); n >= 2100 {
+			t.Errorf("a statement has %d parameters", n)
 		}
 	}
 }

@@ -162,6 +162,8 @@ func everyMethod(ctx context.Context, s *store.Store, user store.User, session s
 	_, errs["RevokeAllSessions"] = s.RevokeAllSessions(ctx, "x", testTime)
 	_, errs["RevokeOldestSessions"] = s.RevokeOldestSessions(ctx, session, 0, time.Time{}, time.Time{}, "x", testTime)
 	_, errs["LiveSessions"] = s.LiveSessions(ctx, user.ID, testTime, testTime)
+	errs["AppendAuditEvents"] = s.AppendAuditEvents(ctx, newEvents(1, testTime))
+	_, errs["AuditEvents"] = s.AuditEvents(ctx, store.AuditFilter{}, 10)
 	errs["InTx"] = s.InTx(ctx, func(*store.Store) error { return nil })
 	_, errs["Migrate"] = s.Migrate(ctx)
 	_, errs["MigrateDown"] = s.MigrateDown(ctx)
