@@ -30,6 +30,9 @@ const (
 // usageError is a command line that makes no sense.
 type usageError struct{ error }
 
+// reportedError is a failure that stands on standard error already.
+type reportedError struct{ error }
+
 // run is the whole program: it returns the exit status.
 func run(ctx context.Context, args []string, env environment) int {
 	root := rootCommand(env)
@@ -39,9 +42,12 @@ func run(ctx context.Context, args []string, env environment) int {
 	root.SetErr(env.stderr)
 	command, err := root.ExecuteContextC(ctx)
 	var usage usageError
+	var reported reportedError
 	switch {
 	case err == nil:
 		return exitOK
+	case errors.As(err, &reported):
+		return exitFailure
 	case errors.As(err, &usage):
 		_, _ = fmt.Fprintf(env.stderr, "latchkey: %v\nTry '%s --help'.\n", err, command.CommandPath())
 		return exitUsage

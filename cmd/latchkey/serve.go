@@ -41,22 +41,36 @@ const drainTime = 25 * time.Second
 func serveCommand(env environment) *cobra.Command {
 	return &cobra.Command{
 		Use: "serve", Short: "Serve the API (the default)", Args: noArguments,
-		RunE: func(c *cobra.Command, _ []string) error { return serve(c.Context(), env) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			settings, err := env.loadConfig()
+			if err != nil {
+				return err
+			}
+			signal.Ignore(syscall.SIGPIPE) // a log that nobody reads any more is no reason to die
+			logs := newLogSink(settings, env.stderr)
+			defer logs.Close()
+			if err := serve(c.Context(), settings, logs); err != nil {
+				_, _ = fmt.Fprintf(logs, "latchkey: %v\n", err) // behind the lines that led to it, and as little in the way
+				return reportedError{err}
+			}
+			return nil
+		},
 	}
 }
 
 // serve runs the server until SIGTERM or SIGINT, and then until requests under way have finished. A second signal ends
 // the process at once.
-func serve(ctx context.Context, env environment) error {
-	c, err := env.loadConfig()
+func serve(ctx context.Context, c *config.Config, logs *logSink) error {
+	s, err := openServices(c, logs, store.Open)
 	if err != nil {
 		return err
 	}
-	s, err := openServices(c, env.stderr, store.Open)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = s.store.Close() }()
+	s.registry.MustRegister(logs.dropped)
+	defer func() {
+		if err := s.close(ctx); err != nil {
+			s.logger.Error("the last audit events stand in this log alone", "error", err)
+		}
+	}()
 	if err := prepareSchema(ctx, s); err != nil {
 		return err
 	}
@@ -86,7 +100,7 @@ func serve(ctx context.Context, env environment) error {
 		servers[1].WriteTimeout = 0 // a profile takes as long as it was asked to
 		go func() { failed <- servers[1].Serve(ops) }()
 	}
-	s.announce(ctx, public.Addr(), env.stderr)
+	s.announce(ctx, public.Addr(), logs)
 
 	select {
 	case err := <-failed:
@@ -151,7 +165,7 @@ func newServer(h http.Handler, logger *slog.Logger) *http.Server {
 }
 
 // announce tells the log, and in development the person at the terminal, where everything is.
-func (s *services) announce(ctx context.Context, address net.Addr, stderr io.Writer) {
+func (s *services) announce(ctx context.Context, address net.Addr, logs io.Writer) {
 	s.logger.Info("listening", "address", address.String(), "public_url", s.config.PublicURL.String(), "database", s.store.Description())
 	if s.config.Production {
 		return
@@ -174,5 +188,5 @@ func (s *services) announce(ctx context.Context, address net.Addr, stderr io.Wri
 		lines = append(lines, "", "  There are no users yet. In another terminal, make an admin:",
 			"    "+os.Args[0]+" user create NAME --role admin")
 	}
-	_, _ = fmt.Fprintln(stderr, strings.Join(append(lines, ""), "\n"))
+	_, _ = fmt.Fprintln(logs, strings.Join(append(lines, ""), "\n"))
 }

@@ -27,6 +27,9 @@ import (
 // refreshSecretFile is the secret that development makes, beside the signing keys.
 const refreshSecretFile = "refresh.secret"
 
+// auditTime is how long the end of the program may wait for the last audit events to reach the database.
+const auditTime = 5 * time.Second
+
 // services are the parts of the program, put together by the settings.
 type services struct {
 	config   *config.Config
@@ -76,15 +79,18 @@ func openServices(c *config.Config, logs io.Writer, open openStore) (_ *services
 		Policy:   password.NewPolicy(c.PasswordMinLength, "latchkey", c.PublicURL.Hostname()),
 		Sessions: s.sessions, Names: refresh, Audit: s.audit, Now: time.Now,
 	})
+	s.audit.Keep(time.Now, s.store.AppendAuditEvents)
 	return s, nil
 }
 
-func newLogger(c *config.Config, w io.Writer) *slog.Logger {
-	options := &slog.HandlerOptions{Level: c.LogLevel}
-	if c.LogJSON {
-		return slog.New(slog.NewJSONHandler(w, options))
-	}
-	return slog.New(slog.NewTextHandler(w, options))
+// close hands over the audit events that still wait, for at most auditTime, and closes the database. ErrNotKept: the
+// database did not take them all.
+func (s *services) close(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), auditTime)
+	defer cancel()
+	err := s.audit.Close(ctx)
+	_ = s.store.Close()
+	return err
 }
 
 // openKeys loads the signing keys. In development the first start makes one; in production a folder without any is a

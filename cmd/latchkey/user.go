@@ -52,7 +52,8 @@ func userCommand(env environment) *cobra.Command {
 	)
 }
 
-// withServices opens everything for a command on an up-to-date schema. Its audit events go to stderr.
+// withServices opens everything for a command on an up-to-date schema. Its audit events go to stderr, and are in the
+// database when the command has ended.
 func withServices(env environment, open openStore, f func(*cobra.Command, *services, []string) error) func(*cobra.Command, []string) error {
 	return func(c *cobra.Command, args []string) error {
 		settings, err := env.loadConfig()
@@ -63,7 +64,11 @@ func withServices(env environment, open openStore, f func(*cobra.Command, *servi
 		if err != nil {
 			return err
 		}
-		defer func() { _ = s.store.Close() }()
+		defer func() {
+			if err := s.close(c.Context()); err != nil { // what was done is done
+				_, _ = fmt.Fprintf(env.stderr, "latchkey: %v: they stand above, and nowhere else\n", err)
+			}
+		}()
 		if err := prepareSchema(c.Context(), s); err != nil {
 			return err
 		}
