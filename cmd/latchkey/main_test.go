@@ -53,6 +53,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"status":      status,
+			"id-of-event": idOfEvent,
 			"json":        isJSON,
 			"name-key":    nameKey,
 			"occupy":      occupy,
@@ -102,6 +103,25 @@ func nameKey(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("there are %d keys in %s", len(files), dir)
 	}
 	ts.Check(os.Rename(files[0], filepath.Join(dir, args[0])))
+}
+
+// id-of-event VARIABLE RESULT puts the user's id of the newest event with this result into the variable.
+func idOfEvent(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: id-of-event VARIABLE RESULT")
+	}
+	st, err := store.Open("sqlite:" + ts.MkAbs("data/latchkey.db"))
+	ts.Check(err)
+	defer func() { _ = st.Close() }()
+	events, err := st.AuditEvents(context.Background(), store.AuditFilter{}, 100)
+	ts.Check(err)
+	for _, e := range events {
+		if e.Result == args[1] {
+			ts.Setenv(args[0], e.UserID.String())
+			return
+		}
+	}
+	ts.Fatalf("no event %q", args[1])
 }
 
 // occupy VARIABLE listens on a port of its own and puts the address into the variable.
