@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -36,6 +37,7 @@ type fixture struct {
 	keys         token.Keys
 	refreshKeys  *token.RefreshKeys
 	registry     *prometheus.Registry
+	audit        *audit.Log
 	dependencies Dependencies
 	clock        *clock
 	logs         *lockedBuffer
@@ -90,6 +92,15 @@ func (f *fixture) start(t testing.TB) {
 	}
 	c, logger := f.config, slog.New(slog.NewJSONHandler(f.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	log := audit.New(logger, f.registry)
+	f.audit = log
+	log.Keep(f.clock.Now, f.store.AppendAuditEvents)
+	opened := f.store
+	t.Cleanup(func() { // when the server has been closed, and its store has not
+		f.closeAudit(t, log)
+		for _, fault := range f.seen.faultsInTable(opened) {
+			t.Error(fault)
+		}
+	})
 	f.sessions = session.NewService(session.Options{
 		Policy:    session.Policy{Grace: c.RefreshGrace, Idle: c.RefreshTokenTTL, Absolute: c.SessionTTL},
 		AccessTTL: c.AccessTokenTTL, RevocationDelay: c.RevocationDelay, MaxPerUser: c.MaxSessions, Now: f.clock.Now,
@@ -104,6 +115,16 @@ func (f *fixture) start(t testing.TB) {
 		JWKS: jwks, Draining: f.draining, Now: f.clock.Now,
 	}
 	f.serve(t, New(f.dependencies))
+}
+
+// closeAudit has the events written that still wait. A test may have taken the database away.
+func (f *fixture) closeAudit(t testing.TB, log *audit.Log) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
+	defer cancel()
+	if err := log.Close(ctx); err != nil && !errors.Is(err, audit.ErrNotKept) {
+		t.Error(err)
+	}
 }
 
 // serve puts a handler behind real HTTP, in the place of what was there before.

@@ -89,12 +89,16 @@ func (s *server) routes() chi.Router {
 		r.Group(func(r chi.Router) {
 			r.Use(s.authenticate)
 			r.Get("/me", s.handle(s.me))
-			r.Get("/protected", s.handle(s.protected))
+			r.With(s.requireRole("admin")).Get("/protected", s.handle(s.protected))
 			r.Get("/sessions", s.handle(s.listSessions))
 			r.Delete("/sessions", s.handle(s.endOtherSessions))
 			r.Delete("/sessions/{id}", s.handle(s.endSession))
 			r.Post("/password", s.handle(s.changePassword))
 		})
+	})
+	r.Group(func(r chi.Router) {
+		r.Use(s.authenticate, s.requireRole("admin"))
+		r.Get("/api/admin/audit", s.handle(s.listEvents))
 	})
 	r.Get("/.well-known/jwks.json", s.handle(s.jwks))
 	r.Get("/livez", s.handle(s.live))

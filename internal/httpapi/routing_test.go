@@ -21,7 +21,7 @@ func TestOddPathsAreNotFound(t *testing.T) {
 		"/api", "/api/", "/api/user", "/api/user/", "/api/user/me/", "/api//user/me", "//api/user/me", "/api/user//me",
 		"/API/user/me", "/api/user/me;x", "/api/user/me.json", "/api%2fuser%2fme", "/api/user%2Fme",
 		"/api/user/protected/",
-		"/api/user/%6de%2f", "/api/user/..%2fuser/me", "/api/user/login/../me", "/api/user/sessions/", "/api/admin/users",
+		"/api/user/%6de%2f", "/api/user/..%2fuser/me", "/api/user/login/../me", "/api/user/sessions/", "/api/admin/users", "/api/admin/audit/",
 		"/.well-known/jwks.json/", "/.well-known", "/metrics", "/debug/pprof/", "/openapi.yaml/", "/openapi.json",
 		"/.env", "/.git/config",
 		"/" + strings.Repeat("a", 15_000), "/" + strings.Repeat("%2f", 5_000), "/" + strings.Repeat("/", 10_000),
@@ -74,7 +74,7 @@ func TestHeadAnswersAsGet(t *testing.T) {
 	h := f.signIn(t, "alice")
 	for _, path := range []string{
 		"/livez", "/readyz", "/.well-known/jwks.json", "/openapi.yaml", "/swagger/", "/api/user/me", "/api/user/protected",
-		"/api/user/sessions", "/nothing", "/api/user/login",
+		"/api/user/sessions", "/api/admin/audit", "/nothing", "/api/user/login",
 	} {
 		get, head := f.get(t, path, h.access), f.do(t, http.MethodHead, path, "", bearerOf(h.access)...)
 		if head.StatusCode != get.StatusCode || head.body != "" {

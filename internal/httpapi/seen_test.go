@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -8,6 +9,8 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+
+	"latchkey/internal/store"
 )
 
 // seen is what passed through a fixture that its log must hold, or must not.
@@ -74,6 +77,26 @@ func (s *seen) faults(log string) []error {
 	for secret := range s.secrets {
 		if at := strings.Index(log, secret); at >= 0 {
 			faults = append(faults, fmt.Errorf("the secret %q is in the log: …%.300s", secret, log[max(0, at-200):]))
+		}
+	}
+	return faults
+}
+
+// faultsInTable names the secrets that are in the audit table of a database. One that cannot be read has none to tell.
+func (s *seen) faultsInTable(st *store.Store) []error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	events, err := st.AuditEvents(context.Background(), store.AuditFilter{}, 100_000)
+	if err != nil {
+		return nil
+	}
+	var faults []error
+	for _, e := range events {
+		row := fmt.Sprintf("%+v", e)
+		for secret := range s.secrets {
+			if strings.Contains(row, secret) {
+				faults = append(faults, fmt.Errorf("the secret %q is in the audit table: %s", secret, row))
+			}
 		}
 	}
 	return faults

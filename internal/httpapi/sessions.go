@@ -40,9 +40,8 @@ func (s *server) listSessions(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *server) endSession(w http.ResponseWriter, r *http.Request) error {
-	text := chi.URLParam(r, "id")
-	id, err := uuid.Parse(text)
-	if err != nil || len(text) != len(id.String()) { // the library knows other spellings too
+	id, ok := parseID(chi.URLParam(r, "id"))
+	if !ok {
 		return session.ErrNotFound
 	}
 	if err := s.Sessions.End(r.Context(), principal(r), id); err != nil {

@@ -33,6 +33,7 @@ func databaseCalls(f *fixture, t *testing.T, h held) map[string]*http.Request {
 		"end one":              request("DELETE", "/api/user/sessions/"+uuid.NewString(), "", bearer...),
 		"change the password":  request("POST", "/api/user/password", passwordChangeOf(goodPassword, goodPassword+"!"), bearer...),
 		"change it, but wrong": request("POST", "/api/user/password", passwordChangeOf("wrong horse", goodPassword+"!"), bearer...),
+		"audit":                request("GET", "/api/admin/audit", "", bearer...),
 		"readyz":               request("GET", "/readyz", ""),
 	}
 }
