@@ -25,16 +25,15 @@ const (
 )
 
 func newLogger(c *config.Config, w io.Writer) *slog.Logger {
-	options := &slog.HandlerOptions{Level: c.LogLevel}
+	options := &slog.HandlerOptions{Level: c.LogLevel, ReplaceAttr: visible}
 	if c.LogJSON {
-		options.ReplaceAttr = visible
 		return slog.New(slog.NewJSONHandler(w, options))
 	}
 	return slog.New(slog.NewTextHandler(w, options))
 }
 
 // visible replaces what a terminal obeys and a person does not see, such as marks that turn the direction of writing.
-// The text format escapes all of it; JSON only has to escape what is below a space.
+// The formats escape what is below a space; of the rest, JSON lets all through and text the delete character.
 func visible(_ []string, a slog.Attr) slog.Attr {
 	text := a.Value.String()
 	if err, isError := a.Value.Any().(error); isError {

@@ -41,7 +41,9 @@ func TestEveryActIsKept(t *testing.T) {
 	post := func(path, body string, headers ...string) *http.Request {
 		return f.request(t, http.MethodPost, "/api/user"+path, body, headers...)
 	}
-	get := func(path string, headers ...string) *http.Request { return f.request(t, http.MethodGet, path, "", headers...) }
+	get := func(path string, headers ...string) *http.Request {
+		return f.request(t, http.MethodGet, path, "", headers...)
+	}
 
 	act("register", post("/register", credentialsOf("alice", goodPassword)), "user.register ok alice")
 	act("taken", post("/register", credentialsOf("ALICE", goodPassword)), "user.register taken")
