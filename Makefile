@@ -43,6 +43,7 @@ fuzz: ## fuzz each parser of input for FUZZTIME (30s)
 	go test -run '^$$' -fuzz FuzzParseRefresh -fuzztime $(FUZZTIME) ./internal/token
 	go test -run '^$$' -fuzz FuzzVerifyAccess -fuzztime $(FUZZTIME) ./internal/token
 	go test -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME) ./internal/httpapi
+	go test -run '^$$' -fuzz FuzzLogLines -fuzztime $(FUZZTIME) ./cmd/latchkey
 
 .PHONY: lint
 lint: ## check form and style

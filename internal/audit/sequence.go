@@ -11,7 +11,7 @@ import (
 // FirstID returns the least id that an event of that moment or a later one can have.
 func FirstID(at time.Time) uuid.UUID {
 	var id uuid.UUID
-	binary.BigEndian.PutUint64(id[:8], uint64(max(0, at.UnixMilli()))<<16|0x7000) //nolint:gosec // not negative
+	binary.BigEndian.PutUint64(id[:8], uint64(max(0, at.UnixMilli()))<<16|0x7000)
 	id[8] = 0x80
 	return id
 }

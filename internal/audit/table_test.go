@@ -102,7 +102,7 @@ func (l *Log) wantDropped(t *testing.T, reason string, want float64) {
 
 // known is an event of a known user, the i-th.
 func known(i int) Event {
-	return Event{Action: Login, Result: "ok", UserID: userID, SessionID: uuid.UUID{15: byte(i), 14: byte(i >> 8)}} //nolint:gosec // small
+	return Event{Action: Login, Result: "ok", UserID: userID, SessionID: uuid.UUID{15: byte(i), 14: byte(i >> 8)}}
 }
 
 func recordKnown(t *testing.T, log *Log, n int) {

@@ -84,8 +84,8 @@ func auditQuery(query string) (filter store.AuditFilter, limit int, err error) {
 		if len(values) > 1 {
 			return filter, 0, malformedError{"A query parameter was sent twice"}
 		}
-		value, valid := values[0], true
-		switch name {
+		var valid bool
+		switch value := values[0]; name {
 		case "user_id":
 			filter.UserID, valid = parseID(value)
 		case "after":

@@ -111,7 +111,7 @@ func TestEventsOfAnOutageAreKeptAfterIt(t *testing.T) {
 	f := newFixture(t)
 	f.signUp(t, "alice")
 	h := f.signIn(t, "alice")
-	f.takeBack(t, "00004_audit_events.sql")
+	f.migrateDown(t, 3)
 	wantStatus(t, f.get(t, "/api/user/me", h.access), http.StatusOK)
 	f.clock.advance(time.Minute)
 	wantStatus(t, f.refresh(t, h.refresh), http.StatusOK)
