@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"latchkey/internal/config"
 	"latchkey/internal/store"
 	"latchkey/internal/token"
 )
@@ -21,25 +23,60 @@ func checkCommand(env environment) *cobra.Command {
 			}
 			c.Printf("%-8s  ok\n", "settings")
 			var faults []error
-			report := func(what string, err error) {
+			report := func(what, state string, err error) {
 				if err != nil {
 					faults = append(faults, fmt.Errorf("%s: %w", what, err))
 					return
 				}
-				c.Printf("%-8s  ok\n", what)
+				c.Printf("%-8s  %s\n", what, state)
 			}
-			if _, err = token.LoadKeys(settings.KeysDir); errors.Is(err, token.ErrNoKeys) {
-				err = fmt.Errorf("%w: `latchkey serve` makes one in development, `latchkey keys rotate` everywhere", err)
+			keys, err := checkKeys(settings)
+			report("keys", keys, err)
+			secrets, err := checkSecrets(settings)
+			if errors.Is(err, fs.ErrNotExist) && settings.RefreshSecretFile == "" { // not in production: see the settings
+				secrets, err = "none yet: the first start makes it", nil
 			}
-			report("keys", err)
-			if _, err = loadRefreshKeys(settings); errors.Is(err, fs.ErrNotExist) { // not in production: see the settings
-				c.Printf("%-8s  none yet: the first start makes it\n", "secret")
-			} else {
-				report("secret", err)
-			}
-			report("database", checkDatabase(c, string(settings.DatabaseURL)))
+			report("secret", secrets, err)
+			report("database", "ok", checkDatabase(c, string(settings.DatabaseURL)))
 			return errors.Join(faults...)
 		}}
+}
+
+func checkKeys(settings *config.Config) (state string, err error) {
+	keys, err := token.LoadKeys(settings.KeysDir)
+	if errors.Is(err, token.ErrNoKeys) {
+		return "", fmt.Errorf("%w: `latchkey serve` makes one in development, `latchkey keys rotate` everywhere", err)
+	}
+	if err != nil {
+		return "", err
+	}
+	if _, err := token.NewIssuer(keys, settings.Issuer, settings.Audience, time.Now); err != nil {
+		return "", err
+	}
+	counts := map[string]int{}
+	for _, row := range keyRows(keys, time.Now()) {
+		counts[row.State]++
+	}
+	state = "ok"
+	if n := counts["next"]; n > 0 {
+		state += fmt.Sprintf(", %d will sign later", n)
+	}
+	if n := counts["retired"]; n > 0 {
+		state += fmt.Sprintf(", %d not needed any more: `latchkey keys prune` removes what is not", n)
+	}
+	return state, nil
+}
+
+func checkSecrets(settings *config.Config) (state string, err error) {
+	secrets, err := loadSecrets(settings)
+	if err != nil {
+		return "", err
+	}
+	keys, err := token.NewRefreshKeys(tokenSecrets(secrets), time.Now)
+	if err != nil || len(secrets) == 1 {
+		return "ok", err
+	}
+	return fmt.Sprintf("ok, number %d of %d is in use", keys.InUse()+1, len(secrets)), nil
 }
 
 func checkDatabase(c *cobra.Command, url string) error {

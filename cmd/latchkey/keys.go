@@ -2,27 +2,58 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"latchkey/internal/config"
 	"latchkey/internal/token"
 )
 
-// rotationLead is how long a new key is published before it signs: time to restart every server, so that all of them
-// know it by then, and for other services to fetch it.
-const rotationLead = time.Hour
+// secretMargin is how much longer than the last session that it began a refresh secret is kept: for clocks that differ,
+// and for servers that learned late of the next secret.
+const secretMargin = 2 * time.Minute
 
 type keyRow struct {
 	ID        string    `json:"kid"`
 	SignsFrom time.Time `json:"signs_from"`
-	Signing   bool      `json:"signing"`
+	State     string    `json:"state"`
+}
+
+// keyRows says what each key is for at a time: next (it will sign), signs, verifies, or retired (nothing needs it).
+func keyRows(keys token.Keys, now time.Time) []keyRow {
+	signer := keys.Signer(now)
+	rows := make([]keyRow, len(keys))
+	for i, key := range keys {
+		rows[i] = keyRow{ID: key.ID, SignsFrom: key.SignsFrom, State: "verifies"}
+		end, ends := keys.NeededUntil(i)
+		switch {
+		case key.ID == signer.ID:
+			rows[i].State = "signs"
+		case key.SignsFrom.After(now):
+			rows[i].State = "next"
+		case ends && !end.After(now):
+			rows[i].State = "retired"
+		}
+	}
+	return rows
 }
 
 func keysCommand(env environment) *cobra.Command {
+	return group("keys", "Look after the keys of access tokens and the secrets of refresh tokens",
+		listKeysCommand(env), rotateCommand(env), pruneCommand(env))
+}
+
+func listKeysCommand(env environment) *cobra.Command {
 	var asJSON bool
 	list := &cobra.Command{Use: "list", Short: "List the signing keys", Args: noArguments,
+		Long: "List the signing keys, oldest first, each with its state:\n\n" +
+			"  next      will sign from the time shown\n" +
+			"  signs     signs new tokens\n" +
+			"  verifies  signs no more, but tokens that it signed may still be good\n" +
+			"  retired   is not needed any more: `latchkey keys prune` removes it",
 		RunE: func(c *cobra.Command, _ []string) error {
 			settings, err := env.loadConfig()
 			if err != nil {
@@ -32,48 +63,188 @@ func keysCommand(env environment) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			signer := keys.Signer(time.Now())
-			rows := make([]keyRow, len(keys))
-			for i, key := range keys {
-				rows[i] = keyRow{ID: key.ID, SignsFrom: key.SignsFrom, Signing: key.ID == signer.ID}
-			}
+			rows := keyRows(keys, time.Now())
 			if asJSON {
 				return printJSON(c.OutOrStdout(), rows)
 			}
 			for _, row := range rows {
-				state := "verifies"
-				if row.Signing {
-					state = "signs"
-				}
-				c.Printf("%s  from %s  %s\n", row.ID, row.SignsFrom.Format(time.RFC3339), state)
+				c.Printf("%s  from %s  %s\n", row.ID, row.SignsFrom.Format(time.RFC3339), row.State)
 			}
 			return nil
 		}}
 	list.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	rotate := &cobra.Command{Use: "rotate", Short: "Add a signing key, which signs in an hour, or now if it is the first", Args: noArguments,
+	return list
+}
+
+func rotateCommand(env environment) *cobra.Command {
+	var secret, now bool
+	rotate := &cobra.Command{Use: "rotate", Short: "Add a signing key, or a refresh secret, that is used from an hour from now", Args: noArguments,
+		Long: "Add a signing key that signs from an hour from now, or at once if it is the first; or a refresh secret that new\n" +
+			"sessions use from then on. Running servers take it over by themselves. See docs/keys.md.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			settings, err := env.loadConfig()
 			if err != nil {
 				return err
 			}
-			signsFrom, advice := time.Now(), "now"
-			if _, err := token.LoadKeys(settings.KeysDir); err == nil {
-				signsFrom = signsFrom.Add(rotationLead)
-				advice = "from " + signsFrom.UTC().Format(time.RFC3339) + " on: restart every server before then"
-			} else if !errors.Is(err, token.ErrNoKeys) {
-				return err
+			usedFrom := time.Now().UTC()
+			if !now {
+				usedFrom = usedFrom.Add(rotationLead)
 			}
-			key, err := token.NewKey(signsFrom)
+			if secret {
+				return addRefreshSecret(c, settings, usedFrom.Truncate(time.Second), now)
+			}
+			return addSigningKey(c, settings.KeysDir, usedFrom, now)
+		}}
+	rotate.Flags().BoolVar(&secret, "refresh-secret", false, "add a refresh secret, not a signing key")
+	rotate.Flags().BoolVar(&now, "now", false, "use it at once, because the present one was stolen")
+	return rotate
+}
+
+func addSigningKey(c *cobra.Command, dir string, signsFrom time.Time, now bool) error {
+	keys, err := token.LoadKeys(dir)
+	if errors.Is(err, token.ErrNoKeys) {
+		signsFrom = time.Now()
+	} else if err != nil {
+		return err
+	}
+	key, err := token.NewKey(signsFrom)
+	if err != nil {
+		return err
+	}
+	if err := key.Save(dir); errors.Is(err, fs.ErrExist) {
+		return errors.New("a key was made in this very second: try again")
+	} else if err != nil {
+		return err
+	}
+	if now || len(keys) == 0 {
+		c.Printf("added %s in %s; it signs now\n", key.ID, dir)
+	} else {
+		c.Printf("added %s in %s; it signs from %s on: every server must have its file by then\n", key.ID, dir, signsFrom.Format(time.RFC3339))
+	}
+	if now && len(keys) > 0 {
+		c.PrintErrf("Until they have seen it, for up to %s, other servers refuse its tokens.\n"+
+			"The key before it is still accepted. If it was stolen, remove it, which clients answer with a refresh:\n  rm '%s'\n",
+			reloadInterval, keys.Signer(time.Now()).File(dir))
+	}
+	return nil
+}
+
+func addRefreshSecret(c *cobra.Command, settings *config.Config, usedFrom time.Time, now bool) error {
+	file, secrets, err := secretsToChange(settings)
+	if err != nil {
+		return err
+	}
+	for attempt := 1; ; attempt++ { // one secret in 256 has the key id of another one
+		added := append([]config.RefreshSecret{{UsedFrom: usedFrom, Value: config.Secret(token.NewSecret())}}, secrets...)
+		if _, err = token.NewRefreshKeys(tokenSecrets(added), time.Now); err == nil {
+			secrets = added
+			break
+		}
+		if attempt == 100 {
+			return err
+		}
+	}
+	if err := replaceSecrets(file, secrets); err != nil {
+		return err
+	}
+	if !now {
+		c.Printf("added a refresh secret in %s; new sessions use it from %s on: every server must have the file by then\n",
+			file, usedFrom.Format(time.RFC3339))
+		return nil
+	}
+	c.Printf("added a refresh secret in %s; new sessions use it now\n", file)
+	c.PrintErrf("Until they have seen it, for up to %s, other servers refuse the sessions that begin with it.\n"+
+		"The secrets before it are still accepted. If one was stolen, remove it from the file, which ends its sessions.\n", reloadInterval)
+	return nil
+}
+
+func pruneCommand(env environment) *cobra.Command {
+	var secret bool
+	prune := &cobra.Command{Use: "prune", Short: "Remove signing keys, or refresh secrets, that nothing needs any more", Args: noArguments,
+		Long: "Remove the signing keys whose last token has expired; or the refresh secrets under which no session can live any\n" +
+			"more, by LATCHKEY_SESSION_TTL. What is in use, or will be, stays.",
+		RunE: func(c *cobra.Command, _ []string) error {
+			settings, err := env.loadConfig()
 			if err != nil {
 				return err
 			}
-			if err := key.Save(settings.KeysDir); errors.Is(err, fs.ErrExist) {
-				return errors.New("a key was made in this very second: try again")
-			} else if err != nil {
+			if secret {
+				return pruneRefreshSecrets(c, settings, time.Now())
+			}
+			return pruneSigningKeys(c, settings.KeysDir, time.Now())
+		}}
+	prune.Flags().BoolVar(&secret, "refresh-secret", false, "remove refresh secrets, not signing keys")
+	return prune
+}
+
+func pruneSigningKeys(c *cobra.Command, dir string, now time.Time) error {
+	keys, err := token.LoadKeys(dir)
+	if err != nil {
+		return err
+	}
+	for i, row := range keyRows(keys, now) {
+		end, ends := keys.NeededUntil(i)
+		switch {
+		case row.State == "retired":
+			if err := keys[i].Remove(dir); err != nil {
 				return err
 			}
-			c.Printf("added %s in %s; it signs %s\n", key.ID, settings.KeysDir, advice)
-			return nil
-		}}
-	return group("keys", "Look after the signing keys of access tokens", list, rotate)
+			c.Printf("removed  %s\n", row.ID)
+		case ends:
+			c.Printf("kept     %s  %s, needed until %s\n", row.ID, row.State, end.Format(time.RFC3339))
+		default:
+			c.Printf("kept     %s  %s\n", row.ID, row.State)
+		}
+	}
+	return nil
+}
+
+func pruneRefreshSecrets(c *cobra.Command, settings *config.Config, now time.Time) error {
+	file, secrets, err := secretsToChange(settings)
+	if err != nil {
+		return err
+	}
+	keys, err := token.NewRefreshKeys(tokenSecrets(secrets), func() time.Time { return now })
+	if err != nil {
+		return err
+	}
+	inUse := secrets[keys.InUse()]
+	older := len(secrets) - 1 - keys.InUse()
+	end := inUse.UsedFrom.Add(settings.SessionTTL + secretMargin)
+	switch {
+	case older == 0:
+		c.Printf("kept all %d: none is older than the one in use\n", len(secrets))
+	case inUse.UsedFrom.IsZero():
+		c.Printf("kept all %d: nothing tells since when the one in use has been, so take the older ones out of %s yourself, "+
+			"when it has been for %s\n", len(secrets), file, settings.SessionTTL)
+	case end.After(now):
+		c.Printf("kept all %d: sessions of an older one may live until %s\n", len(secrets), end.Format(time.RFC3339))
+	default:
+		if err := replaceSecrets(file, secrets[:len(secrets)-older]); err != nil {
+			return err
+		}
+		c.Printf("removed %d, kept %d\n", older, len(secrets)-older)
+	}
+	return nil
+}
+
+// secretsToChange reads the refresh secrets from the file in which they can be changed.
+func secretsToChange(settings *config.Config) (string, []config.RefreshSecret, error) {
+	file, err := secretsFile(settings)
+	if err != nil {
+		return "", nil, fmt.Errorf("%w, which no command can change: change it yourself, as docs/keys.md says, or move them into a file "+
+			"that LATCHKEY_REFRESH_SECRET_FILE names", err)
+	}
+	secrets, err := loadSecrets(settings)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w: the first start makes it", err)
+	}
+	return file, secrets, err
+}
+
+func replaceSecrets(file string, secrets []config.RefreshSecret) error {
+	if err := token.ReplaceSecret(file, []byte(config.FormatRefreshSecrets(secrets))); err != nil {
+		return fmt.Errorf("%w: change the file where it is made, as docs/keys.md says", err)
+	}
+	return nil
 }

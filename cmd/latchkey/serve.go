@@ -61,6 +61,9 @@ func serveCommand(env environment) *cobra.Command {
 // serve runs the server until SIGTERM or SIGINT, and then until requests under way have finished. A second signal ends
 // the process at once.
 func serve(ctx context.Context, c *config.Config, logs *logSink) error {
+	hangups := make(chan os.Signal, 1) // caught from the start: a hangup asks to reload the keys and never ends the process
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 	s, err := openServices(c, logs, store.Open)
 	if err != nil {
 		return err
@@ -74,10 +77,9 @@ func serve(ctx context.Context, c *config.Config, logs *logSink) error {
 	if err := prepareSchema(ctx, s); err != nil {
 		return err
 	}
-	jwks, err := s.keys.JWKS()
-	if err != nil {
-		return err
-	}
+	following, unfollow := context.WithCancel(ctx)
+	defer unfollow() // not before the last request has finished
+	go s.keys.follow(following, time.Tick(reloadInterval), hangups)
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	public, err := listen(ctx, c.Addr)
@@ -87,7 +89,7 @@ func serve(ctx context.Context, c *config.Config, logs *logSink) error {
 	draining := make(chan struct{})
 	servers := []*http.Server{newServer(httpapi.New(httpapi.Dependencies{
 		Config: c, Store: s.store, Accounts: s.accounts, Sessions: s.sessions, Audit: s.audit, Logger: s.logger,
-		JWKS: jwks, Draining: draining, Now: time.Now,
+		JWKS: s.keys.access.JWKS, Draining: draining, Now: time.Now,
 	}), s.logger)}
 	failed := make(chan error, 2)
 	go func() { failed <- servers[0].Serve(public) }()

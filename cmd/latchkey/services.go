@@ -2,14 +2,10 @@ package main
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,11 +17,7 @@ import (
 	"latchkey/internal/password"
 	"latchkey/internal/session"
 	"latchkey/internal/store"
-	"latchkey/internal/token"
 )
-
-// refreshSecretFile is the secret that development makes, beside the signing keys.
-const refreshSecretFile = "refresh.secret"
 
 // auditTime is how long the end of the program may wait for the last audit events to reach the database.
 const auditTime = 5 * time.Second
@@ -36,7 +28,7 @@ type services struct {
 	logger   *slog.Logger
 	registry *prometheus.Registry
 	store    *store.Store
-	keys     token.Keys
+	keys     *keyring
 	audit    *audit.Log
 	sessions *session.Service
 	accounts *account.Service
@@ -59,25 +51,17 @@ func openServices(c *config.Config, logs io.Writer, open openStore) (_ *services
 			_ = s.store.Close()
 		}
 	}()
-	if s.keys, err = openKeys(c, s.logger); err != nil {
-		return nil, err
-	}
-	access, err := token.NewIssuer(s.keys, c.Issuer, c.Audience, time.Now)
-	if err != nil {
-		return nil, err
-	}
-	refresh, err := openRefreshKeys(c, s.logger)
-	if err != nil {
+	if s.keys, err = openKeyring(c, s.audit, s.logger, s.registry, time.Now); err != nil {
 		return nil, err
 	}
 	s.sessions = session.NewService(session.Options{
 		Policy:    session.Policy{Grace: c.RefreshGrace, Idle: c.RefreshTokenTTL, Absolute: c.SessionTTL},
 		AccessTTL: c.AccessTokenTTL, RevocationDelay: c.RevocationDelay, MaxPerUser: c.MaxSessions, Now: time.Now,
-	}, s.store, access, refresh, s.audit)
+	}, s.store, s.keys.access, s.keys.refresh, s.audit)
 	s.accounts = account.NewService(account.Dependencies{
 		Store: s.store, Hasher: password.NewHasher(c.HashConcurrency),
 		Policy:   password.NewPolicy(c.PasswordMinLength, "latchkey", c.PublicURL.Hostname()),
-		Sessions: s.sessions, Names: refresh, Audit: s.audit, Now: time.Now,
+		Sessions: s.sessions, Names: s.keys.refresh, Audit: s.audit, Now: time.Now,
 	})
 	s.audit.Keep(time.Now, s.store.AppendAuditEvents)
 	return s, nil
@@ -91,70 +75,6 @@ func (s *services) close(ctx context.Context) error {
 	err := s.audit.Close(ctx)
 	_ = s.store.Close()
 	return err
-}
-
-// openKeys loads the signing keys. In development the first start makes one; in production a folder without any is a
-// mistake, for instance a volume that was not mounted, and a new key would make every other service refuse our tokens.
-func openKeys(c *config.Config, logger *slog.Logger) (token.Keys, error) {
-	keys, err := token.LoadKeys(c.KeysDir)
-	if err == nil {
-		return keys, nil
-	}
-	if !errors.Is(err, token.ErrNoKeys) {
-		return nil, err
-	}
-	if c.Production {
-		return nil, fmt.Errorf("%w: mount the folder that LATCHKEY_KEYS_DIR names, or make the first key with `latchkey keys rotate`", err)
-	}
-	// The first key signs from ever: so it has one name, and of two first starts at once one makes it and both have it.
-	key, err := token.NewKey(time.Unix(0, 0))
-	if err != nil {
-		return nil, err
-	}
-	switch err := key.Save(c.KeysDir); {
-	case err == nil:
-		logger.Info("made a signing key: access tokens of any other one are refused", "folder", c.KeysDir)
-	case !errors.Is(err, fs.ErrExist):
-		return nil, err
-	}
-	return token.LoadKeys(c.KeysDir)
-}
-
-// openRefreshKeys derives the keys from the settings' secrets, or from the one that the first start in development makes.
-func openRefreshKeys(c *config.Config, logger *slog.Logger) (*token.RefreshKeys, error) {
-	keys, err := loadRefreshKeys(c)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return keys, err
-	}
-	fresh := base64.StdEncoding.EncodeToString(token.NewSecret())
-	switch err := token.WriteSecret(c.KeysDir, refreshSecretFile, []byte(fresh+"\n")); {
-	case err == nil:
-		logger.Info("made a refresh secret: sessions of any other one are over", "folder", c.KeysDir)
-	case !errors.Is(err, fs.ErrExist):
-		return nil, err
-	}
-	return loadRefreshKeys(c)
-}
-
-// loadRefreshKeys is openRefreshKeys without making anything.
-func loadRefreshKeys(c *config.Config) (*token.RefreshKeys, error) {
-	if len(c.RefreshSecrets) > 0 {
-		secrets := make([][]byte, len(c.RefreshSecrets))
-		for i, secret := range c.RefreshSecrets {
-			secrets[i] = []byte(secret)
-		}
-		return token.NewRefreshKeys(secrets...)
-	}
-	file := filepath.Join(c.KeysDir, refreshSecretFile)
-	text, err := token.ReadSecret(file)
-	if err != nil {
-		return nil, fmt.Errorf("refresh secret %s: %w", file, err)
-	}
-	secret, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(text)))
-	if err != nil || len(secret) != token.SecretSize {
-		return nil, fmt.Errorf("the refresh secret %s is not 32 bytes in base64: restore it from a backup, or remove it, which ends all sessions", file)
-	}
-	return token.NewRefreshKeys(secret)
 }
 
 // requireSchema explains what to do about a schema that is behind.

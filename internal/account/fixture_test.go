@@ -52,7 +52,7 @@ func newFixture(t testing.TB) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	refresh, err := token.NewRefreshKeys(token.NewSecret())
+	refresh, err := token.NewRefreshKeys([]token.RefreshSecret{{Value: token.NewSecret()}}, now)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,26 +19,26 @@ type Action string
 
 // The actions, and the results that each can have.
 const (
-	Register       Action = "user.register"        // ok, taken, invalid, closed
-	Login          Action = "user.login"           // ok, unknown_user, wrong_password, unusable_hash, disabled, changed_meanwhile
-	PasswordChange Action = "user.password_change" // ok, invalid, unknown_user, wrong_password, unusable_hash, changed_meanwhile
-	Administer     Action = "user.administer"      // create, import, set_roles, disable, enable, set_password, delete, revoke_sessions
-	Refresh        Action = "session.refresh"      // rotate, repeat, replay, recover, or why it was refused
-	Reuse          Action = "session.reuse"        // revoked: the alarm, beside the refused Refresh
-	End            Action = "session.end"          // why it ended: logout, ended, replaced, password, disabled, limit, admin
-	Verify         Action = "token.verify"         // why an access token was refused
-	Forbidden      Action = "forbidden"            // role: the user lacks it
-	Throttle       Action = "throttle"             // login, register, refresh: by address; account: by name
-	CrossOrigin    Action = "cross_origin"         // refused
-
-	// PasswordUpgrade is a hash of another form than today's that was replaced at a sign-in: ok, failed, changed_meanwhile.
-	PasswordUpgrade Action = "user.password_upgrade"
+	Register        Action = "user.register"         // ok, taken, invalid, closed
+	Login           Action = "user.login"            // ok, unknown_user, wrong_password, unusable_hash, disabled, changed_meanwhile
+	PasswordChange  Action = "user.password_change"  // ok, invalid, unknown_user, wrong_password, unusable_hash, changed_meanwhile
+	PasswordUpgrade Action = "user.password_upgrade" // ok, failed, changed_meanwhile: a hash of another form than today's, replaced at a sign-in
+	Administer      Action = "user.administer"       // create, import, set_roles, disable, enable, set_password, delete, revoke_sessions
+	Refresh         Action = "session.refresh"       // rotate, repeat, replay, recover, or why it was refused
+	Reuse           Action = "session.reuse"         // revoked: the alarm, beside the refused Refresh
+	End             Action = "session.end"           // why it ended: logout, ended, replaced, password, disabled, limit, admin
+	Verify          Action = "token.verify"          // why an access token was refused
+	Forbidden       Action = "forbidden"             // role: the user lacks it
+	Throttle        Action = "throttle"              // login, register, refresh: by address; account: by name
+	CrossOrigin     Action = "cross_origin"          // refused
+	KeyChange       Action = "key.change"            // loaded, refused: a server's keys and what it found in their files
 )
 
 // Actions returns all of them.
 func Actions() []Action {
 	return []Action{
 		Register, Login, PasswordChange, PasswordUpgrade, Administer, Refresh, Reuse, End, Verify, Forbidden, Throttle, CrossOrigin,
+		KeyChange,
 	}
 }
 

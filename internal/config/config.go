@@ -20,21 +20,6 @@ const maxClaim = 256
 // DefaultAddr is the public listener where the settings name none.
 const DefaultAddr = "127.0.0.1:8080"
 
-// Secret is text that must not be seen: however it is printed, *** appears.
-type Secret string
-
-// String returns ***.
-func (Secret) String() string { return "***" }
-
-// GoString returns ***.
-func (Secret) GoString() string { return "***" }
-
-// LogValue returns ***.
-func (Secret) LogValue() slog.Value { return slog.StringValue("***") }
-
-// MarshalText returns ***, for encoders.
-func (Secret) MarshalText() ([]byte, error) { return []byte("***"), nil }
-
 // Limit is how many events an address may cause in a period; a Count of 0 is no limit.
 type Limit struct {
 	Count int
@@ -61,8 +46,9 @@ type Config struct {
 
 	PasswordMinLength int // code points
 
-	KeysDir        string
-	RefreshSecrets []Secret // 32 bytes each, decoded; empty: the one beside the keys, in development
+	KeysDir           string
+	RefreshSecrets    []RefreshSecret // newest first; empty: those beside the keys, in development
+	RefreshSecretFile string          // where they come from; empty: not from a file
 
 	AllowedOrigins []string
 	CookieSameSite string // strict, lax or none
@@ -123,7 +109,8 @@ func (c *Config) read(r *reader) {
 	c.MaxSessions = r.integer("LATCHKEY_MAX_SESSIONS_PER_USER", 20, 1, 1000)
 	c.PasswordMinLength = r.integer("LATCHKEY_PASSWORD_MIN_LENGTH", 8, 8, 64)
 	c.KeysDir = r.text("LATCHKEY_KEYS_DIR", "data/keys")
-	c.RefreshSecrets = r.secrets("LATCHKEY_REFRESH_SECRET")
+	c.RefreshSecrets = r.refreshSecrets("LATCHKEY_REFRESH_SECRET")
+	c.RefreshSecretFile = r.values["LATCHKEY_REFRESH_SECRET_FILE"]
 	c.AllowedOrigins = r.list("LATCHKEY_ALLOWED_ORIGINS", checkOrigin)
 	c.CookieSameSite = r.oneOf("LATCHKEY_COOKIE_SAMESITE", "strict", "strict", "lax", "none")
 	c.TrustedProxies = r.list("LATCHKEY_TRUSTED_PROXIES", checkCIDR)

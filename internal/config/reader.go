@@ -1,7 +1,6 @@
 package config
 
 import (
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -121,31 +120,12 @@ func (r *reader) secret(name, fallback string) string {
 	return value
 }
 
-func (r *reader) secrets(name string) []Secret {
-	var list []Secret
-	for i, encoded := range splitList(r.secret(name, "")) {
-		raw, err := base64.StdEncoding.DecodeString(encoded)
-		switch {
-		case err != nil || len(raw) != 32:
-			r.fault(name, "value %d must be 32 bytes in base64: make one with `openssl rand -base64 32`", i+1)
-		case isGuessable(raw):
-			r.fault(name, "value %d is not random: make one with `openssl rand -base64 32`", i+1)
-		default:
-			list = append(list, Secret(raw))
-		}
+func (r *reader) refreshSecrets(name string) []RefreshSecret {
+	secrets, faults := parseRefreshSecrets(r.secret(name, ""))
+	for _, fault := range faults {
+		r.fault(name, "%s", fault)
 	}
-	return list
-}
-
-// isGuessable finds placeholders: of 32 random bytes nearly all differ, and hardly ever are all of them printable.
-func isGuessable(secret []byte) bool {
-	distinct := map[byte]bool{}
-	printable := true
-	for _, b := range secret {
-		distinct[b] = true
-		printable = printable && ' ' <= b && b <= '~'
-	}
-	return len(distinct) < 16 || printable
+	return secrets
 }
 
 func (r *reader) oneOf(name, fallback string, choices ...string) string {

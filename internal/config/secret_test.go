@@ -8,8 +8,10 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestSecretDoesNotPrint(t *testing.T) {
@@ -24,8 +26,8 @@ func TestSecretDoesNotPrint(t *testing.T) {
 		"a pointer to one":     new(Secret(canary)),
 		"a structure of them":  nested{canary, []Secret{canary}, map[string]Secret{"k": canary}},
 		"a pointer to it":      &nested{canary, []Secret{canary}, map[string]Secret{"k": canary}},
-		"a Config":             Config{DatabaseURL: canary, RefreshSecrets: []Secret{canary}},
-		"a pointer to it, too": &Config{DatabaseURL: canary, RefreshSecrets: []Secret{canary}},
+		"a Config":             Config{DatabaseURL: canary, RefreshSecrets: []RefreshSecret{{Value: canary}}},
+		"a pointer to it, too": &Config{DatabaseURL: canary, RefreshSecrets: []RefreshSecret{{Value: canary}}},
 	} {
 		printed := map[string]string{}
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X"} {
@@ -53,8 +55,8 @@ func TestSecretDoesNotPrint(t *testing.T) {
 func TestRefreshSecretIsDecoded(t *testing.T) {
 	other := "VZ9ZQG1n0yUuGz3nqgO3o3wC8pM5m2dQH4rJ6tKxEvA="
 	c := load(t, "LATCHKEY_REFRESH_SECRET="+goodSecret+" , "+other)
-	if len(c.RefreshSecrets) != 2 || base64.StdEncoding.EncodeToString([]byte(c.RefreshSecrets[0])) != goodSecret ||
-		base64.StdEncoding.EncodeToString([]byte(c.RefreshSecrets[1])) != other {
+	if len(c.RefreshSecrets) != 2 || base64.StdEncoding.EncodeToString([]byte(c.RefreshSecrets[0].Value)) != goodSecret ||
+		base64.StdEncoding.EncodeToString([]byte(c.RefreshSecrets[1].Value)) != other {
 		t.Error("the two secrets are not there, newest first")
 	}
 }
@@ -112,7 +114,7 @@ func TestSecretsFromFiles(t *testing.T) {
 	t.Run("a refresh secret, whatever ends the line", func(t *testing.T) {
 		for _, end := range []string{"", "\n", "\r\n", "\n\n"} {
 			c := load(t, "LATCHKEY_REFRESH_SECRET_FILE="+write("secret", goodSecret+end))
-			if len(c.RefreshSecrets) != 1 || base64.StdEncoding.EncodeToString([]byte(c.RefreshSecrets[0])) != goodSecret {
+			if len(c.RefreshSecrets) != 1 || base64.StdEncoding.EncodeToString([]byte(c.RefreshSecrets[0].Value)) != goodSecret {
 				t.Errorf("with %q at the end, it is not the secret of the file", end)
 			}
 		}
@@ -152,4 +154,64 @@ func TestSecretsFromFiles(t *testing.T) {
 			t.Errorf("the secret is shown:\n%s", message)
 		}
 	})
+}
+
+func TestRefreshSecretsMaySayFromWhenTheyAreUsed(t *testing.T) {
+	const other = "VZ9ZQG1n0yUuGz3nqgO3o3wC8pM5m2dQH4rJ6tKxEvA="
+	c := load(t, "LATCHKEY_REFRESH_SECRET=20260102T150405Z:"+other+",\n"+goodSecret)
+	if want := time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC); len(c.RefreshSecrets) != 2 ||
+		!c.RefreshSecrets[0].UsedFrom.Equal(want) || !c.RefreshSecrets[1].UsedFrom.IsZero() {
+		t.Fatalf("got %+v", c.RefreshSecrets)
+	}
+	again, err := ParseRefreshSecrets(FormatRefreshSecrets(c.RefreshSecrets))
+	if err != nil || !slices.Equal(again, c.RefreshSecrets) {
+		t.Errorf("written and read again they are others: %v", err)
+	}
+	for name, bad := range map[string]string{
+		"no time":            ":" + goodSecret,
+		"another time":       "2026-01-02:" + goodSecret,
+		"a time of no zone":  "20260102T150405:" + goodSecret,
+		"half a second":      "20260102T150405.5Z:" + goodSecret,
+		"a false date":       "20260230T150405Z:" + goodSecret,
+		"a secret as a time": goodSecret + ":" + other,
+	} {
+		t.Run(name, func(t *testing.T) {
+			message := refused(t, "LATCHKEY_REFRESH_SECRET="+other+","+bad)
+			mustMention(t, message, "1 fault", "LATCHKEY_REFRESH_SECRET value 2 ", "like 20260102T150405Z")
+			if strings.Contains(message, goodSecret[:8]) {
+				t.Errorf("the secret is shown:\n%s", message)
+			}
+		})
+	}
+}
+
+func TestParseRefreshSecretsNamesEveryFault(t *testing.T) {
+	for name, test := range map[string]struct {
+		list string
+		want []string
+	}{
+		"nothing":               {"\n", []string{"empty"}},
+		"only commas":           {",,", []string{"empty"}},
+		"a short and a bad one": {"c2hvcnQ=," + strings.Repeat("A", 43) + "=", []string{"value 1 must be 32 bytes", "value 2 is not random"}},
+	} {
+		secrets, err := ParseRefreshSecrets(test.list)
+		if err == nil || secrets != nil {
+			t.Errorf("%s: accepted", name)
+			continue
+		}
+		mustMention(t, err.Error(), test.want...)
+	}
+}
+
+func TestConfigNamesTheFileOfTheRefreshSecrets(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(file, []byte(goodSecret), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if c := load(t, "LATCHKEY_REFRESH_SECRET_FILE="+file); c.RefreshSecretFile != file {
+		t.Errorf("it names %q", c.RefreshSecretFile)
+	}
+	if c := load(t, "LATCHKEY_REFRESH_SECRET="+goodSecret); c.RefreshSecretFile != "" {
+		t.Errorf("without one, it names %q", c.RefreshSecretFile)
+	}
 }

@@ -64,7 +64,7 @@ func newFixture(t testing.TB, settings ...string) *fixture {
 		t.Fatal(err)
 	}
 	f.keys = token.Keys{key}
-	if f.refreshKeys, err = token.NewRefreshKeys(token.NewSecret()); err != nil {
+	if f.refreshKeys, err = token.NewRefreshKeys([]token.RefreshSecret{{Value: token.NewSecret()}}, f.clock.Now); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { // after the server was closed, for it waits for the last line
@@ -83,10 +83,6 @@ func (f *fixture) start(t testing.TB) {
 	f.registry, f.draining = prometheus.NewRegistry(), make(chan struct{})
 	f.store = storetest.OpenURL(t, string(f.config.DatabaseURL))
 	access, err := token.NewIssuer(f.keys, f.config.Issuer, f.config.Audience, f.clock.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	jwks, err := f.keys.JWKS()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +108,7 @@ func (f *fixture) start(t testing.TB) {
 	})
 	f.dependencies = Dependencies{
 		Config: c, Store: f.store, Accounts: f.accounts, Sessions: f.sessions, Audit: log, Logger: logger,
-		JWKS: jwks, Draining: f.draining, Now: f.clock.Now,
+		JWKS: access.JWKS, Draining: f.draining, Now: f.clock.Now,
 	}
 	f.serve(t, New(f.dependencies))
 }

@@ -45,7 +45,7 @@ func (s *server) ready(w http.ResponseWriter, r *http.Request) error {
 func (s *server) jwks(w http.ResponseWriter, _ *http.Request) error {
 	w.Header().Set("Cache-Control", "public, max-age=300")
 	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(s.JWKS) // an error means that the client left
+	_, _ = w.Write(s.JWKS()) // an error means that the client left
 	return nil
 }
 

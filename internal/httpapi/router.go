@@ -32,8 +32,8 @@ type Dependencies struct {
 	Sessions *session.Service
 	Audit    *audit.Log
 	Logger   *slog.Logger
-	// JWKS is the published key set.
-	JWKS []byte
+	// JWKS returns the published key set, as it is now.
+	JWKS func() []byte
 	// Draining is closed when the process begins to stop.
 	Draining <-chan struct{}
 	// Now is the clock of the limits.

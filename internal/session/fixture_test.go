@@ -62,7 +62,7 @@ func newWorld(t testing.TB, replicas int, change func(*session.Options)) *world 
 	if w.access, err = token.NewIssuer(token.Keys{key}, "http://localhost", "http://localhost", w.clock.Now); err != nil {
 		t.Fatal(err)
 	}
-	if w.refresh, err = token.NewRefreshKeys(w.secret); err != nil {
+	if w.refresh, err = token.NewRefreshKeys([]token.RefreshSecret{{Value: w.secret}}, w.clock.Now); err != nil {
 		t.Fatal(err)
 	}
 	w.audit = audit.New(slog.New(slog.DiscardHandler), w.registry)

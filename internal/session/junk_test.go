@@ -36,7 +36,7 @@ func decode(t tester, refreshToken string) []byte {
 func keysWithTheSameID(t tester, w *world, refreshToken string) *token.RefreshKeys {
 	t.Helper()
 	for {
-		keys, err := token.NewRefreshKeys(token.NewSecret())
+		keys, err := token.NewRefreshKeys([]token.RefreshSecret{{Value: token.NewSecret()}}, w.clock.Now)
 		if err != nil {
 			t.Fatal(err)
 		}

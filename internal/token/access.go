@@ -3,7 +3,9 @@ package token
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -84,22 +86,25 @@ func date(seconds int64) (*jwt.NumericDate, error) {
 
 // Issuer signs and verifies access tokens. It is safe for concurrent use.
 type Issuer struct {
-	keys     Keys
-	byHeader map[string]Key
+	keys     atomic.Pointer[keySet]
 	issuer   string
 	audience string
 	now      func() time.Time
 	parser   *jwt.Parser
 }
 
-// NewIssuer makes an Issuer of at least one key. now is the clock, for tests to set.
+// keySet is what follows from the keys, computed once. It does not change.
+type keySet struct {
+	keys     Keys
+	byHeader map[string]Key
+	jwks     []byte
+}
+
+// NewIssuer makes an Issuer of keys as SetKeys takes them. now is the clock, for tests to set.
 func NewIssuer(keys Keys, issuer, audience string, now func() time.Time) (*Issuer, error) {
-	if len(keys) == 0 {
-		return nil, ErrNoKeys
-	}
-	i := &Issuer{keys: keys, byHeader: make(map[string]Key, len(keys)), issuer: issuer, audience: audience, now: now}
-	for _, key := range keys {
-		i.byHeader[key.header] = key
+	i := &Issuer{issuer: issuer, audience: audience, now: now}
+	if err := i.SetKeys(keys); err != nil {
+		return nil, err
 	}
 	i.parser = jwt.NewParser(
 		jwt.WithValidMethods([]string{jwt.SigningMethodES256.Alg()}),
@@ -110,6 +115,30 @@ func NewIssuer(keys Keys, issuer, audience string, now func() time.Time) (*Issue
 	return i, nil
 }
 
+// SetKeys replaces the keys by at least one, oldest first. From then on tokens of any other key are refused. After an
+// error, all is as it was before.
+func (i *Issuer) SetKeys(keys Keys) error {
+	if len(keys) == 0 {
+		return ErrNoKeys
+	}
+	jwks, err := keys.jwks()
+	if err != nil {
+		return err
+	}
+	set := &keySet{keys: slices.Clone(keys), byHeader: make(map[string]Key, len(keys)), jwks: jwks}
+	for _, key := range keys {
+		if _, twice := set.byHeader[key.header]; twice {
+			return fmt.Errorf("%s is there twice: remove the file with the later time", key)
+		}
+		set.byHeader[key.header] = key
+	}
+	i.keys.Store(set)
+	return nil
+}
+
+// JWKS returns the public key set of RFC 7517, as served at /.well-known/jwks.json. The caller must not change it.
+func (i *Issuer) JWKS() []byte { return i.keys.Load().jwks }
+
 // Sign issues an access token that expires at a.ExpiresAt. Its ID is made here.
 func (i *Issuer) Sign(a Access) (string, error) {
 	id, err := uuid.NewRandom()
@@ -117,7 +146,7 @@ func (i *Issuer) Sign(a Access) (string, error) {
 		return "", fmt.Errorf("make a token id: %w", err)
 	}
 	now := i.now()
-	key := i.keys.Signer(now)
+	key := i.keys.Load().keys.Signer(now)
 	t := jwt.NewWithClaims(jwt.SigningMethodES256, jwtClaims{claims{
 		Issuer: i.issuer, Subject: a.UserID, Audience: []string{i.audience},
 		ExpiresAt: a.ExpiresAt.Unix(), NotBefore: now.Unix(), IssuedAt: now.Unix(),
@@ -151,7 +180,7 @@ func (i *Issuer) verify(raw string, parser *jwt.Parser) (Access, error) {
 	// The header is not interpreted but compared: each key's tokens have one header, byte for byte. Everything that a
 	// forger could say there (another algorithm, a key of their own, a path for a kid, crit) is just not that header.
 	header, _, _ := strings.Cut(raw, ".")
-	key, known := i.byHeader[header]
+	key, known := i.keys.Load().byHeader[header]
 	if !known {
 		return Access{}, ErrInvalidAccess
 	}

@@ -44,10 +44,7 @@ func publishedKeys(t *testing.T, set []byte) map[string]*ecdsa.PublicKey {
 func TestOtherServicesCanVerifyByThePublishedKeys(t *testing.T) {
 	now := testTime
 	keys := Keys{fixedKey(t, 1), fixedKey(t, 2)}
-	set, err := keys.JWKS()
-	if err != nil {
-		t.Fatal(err)
-	}
+	set := newTestIssuer(t, &testTime, keys...).JWKS()
 	published := publishedKeys(t, set)
 	if len(published) != len(keys) {
 		t.Fatalf("%d keys are published, want %d", len(published), len(keys))
@@ -97,10 +94,7 @@ func TestKeyIDIsTheThumbprint(t *testing.T) {
 
 func TestPublishedKeysHaveNoPrivateMember(t *testing.T) {
 	keys := Keys{fixedKey(t, 1), fixedKey(t, 2)}
-	set, err := keys.JWKS()
-	if err != nil {
-		t.Fatal(err)
-	}
+	set := newTestIssuer(t, &testTime, keys...).JWKS()
 	var read struct {
 		Keys []map[string]any `json:"keys"`
 	}
@@ -140,11 +134,7 @@ func TestPublishedCoordinatesKeepLeadingZeros(t *testing.T) {
 		if point[1] != 0 && point[33] != 0 {
 			continue
 		}
-		set, err := Keys{key}.JWKS()
-		if err != nil {
-			t.Fatal(err)
-		}
-		publishedKeys(t, set)
+		publishedKeys(t, newTestIssuer(t, &testTime, key).JWKS())
 		return
 	}
 	t.Fatal("none of 1000 keys has such a coordinate: the test needs more candidates")

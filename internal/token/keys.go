@@ -28,6 +28,9 @@ import (
 // keyFileTime is how a key file's name says from when on the key signs, in UTC: 20260102T150405Z.pem.
 const keyFileTime = "20060102T150405Z"
 
+// retirementMargin is how much longer than its last token a key is kept.
+const retirementMargin = time.Minute
+
 // ErrNoKeys says that a folder holds no signing key, or does not exist.
 var ErrNoKeys = errors.New("no signing key")
 
@@ -114,8 +117,17 @@ func (k Keys) Signer(now time.Time) Key {
 	return k[0]
 }
 
-// JWKS returns the public key set of RFC 7517, as served at /.well-known/jwks.json.
-func (k Keys) JWKS() ([]byte, error) {
+// NeededUntil returns when the key at place i has no token left that verifies, with a margin for clocks that differ and
+// for servers that learn late of the key that follows it. The newest key has no end: there must always be a signer.
+func (k Keys) NeededUntil(i int) (end time.Time, ends bool) {
+	if i == len(k)-1 {
+		return time.Time{}, false
+	}
+	return k[i+1].SignsFrom.Add(MaxAccessTTL + Leeway + retirementMargin), true
+}
+
+// jwks encodes the public keys.
+func (k Keys) jwks() ([]byte, error) {
 	set := struct {
 		Keys []JWK `json:"keys"`
 	}{}
@@ -145,6 +157,9 @@ func LoadKeys(dir string) (Keys, error) {
 		}
 		file := filepath.Join(dir, entry.Name())
 		key, err := loadKey(file)
+		if errors.Is(err, fs.ErrNotExist) && entry.Type().IsRegular() {
+			continue // removed since the folder was read
+		}
 		if err != nil {
 			faults = append(faults, fmt.Errorf("signing key %s: %w", file, err))
 			continue
@@ -159,8 +174,9 @@ func LoadKeys(dir string) (Keys, error) {
 }
 
 func loadKey(file string) (Key, error) {
-	signsFrom, err := time.Parse(keyFileTime, strings.TrimSuffix(filepath.Base(file), ".pem"))
-	if err != nil {
+	name := strings.TrimSuffix(filepath.Base(file), ".pem")
+	signsFrom, err := time.Parse(keyFileTime, name)
+	if err != nil || signsFrom.Format(keyFileTime) != name { // Parse takes fractions of a second, too
 		return Key{}, errors.New("the name must say from when on the key signs, in UTC, like 20260102T150405Z.pem: rename it")
 	}
 	text, err := ReadSecret(file)
@@ -200,8 +216,20 @@ func (k Key) Save(dir string) error {
 	if err != nil {
 		return fmt.Errorf("encode a signing key: %w", err)
 	}
-	name := k.SignsFrom.Format(keyFileTime) + ".pem"
-	return WriteSecret(dir, name, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+	return WriteSecret(dir, filepath.Base(k.File(dir)), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+}
+
+// Remove takes the key's file out of the folder. It is no error if it is not there any more.
+func (k Key) Remove(dir string) error {
+	if err := os.Remove(k.File(dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove a signing key: %w", err)
+	}
+	return nil
+}
+
+// File is the path of the key's file in the folder.
+func (k Key) File(dir string) string {
+	return filepath.Join(dir, k.SignsFrom.Format(keyFileTime)+".pem")
 }
 
 // ReadSecret reads a file that WriteSecret wrote. One that others than its owner may use is refused: what is in it may
@@ -228,25 +256,61 @@ func WriteSecret(dir, name string, content []byte) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("make the folder for secrets: %w", err)
 	}
-	temporary, err := os.CreateTemp(dir, "."+name+"-*") // CreateTemp makes it 0600
+	temporary, err := writeTemporary(dir, name, content, 0o600)
 	if err != nil {
-		return fmt.Errorf("write a secret: %w", err)
+		return err
 	}
-	defer func() { _ = os.Remove(temporary.Name()) }()
-	_, err = temporary.Write(content)
-	if err = errors.Join(err, temporary.Sync(), temporary.Close()); err != nil {
-		return fmt.Errorf("write a secret: %w", err)
-	}
+	defer func() { _ = os.Remove(temporary) }()
 	// A link, unlike a rename, does not replace what another process has put there in the meantime.
-	if err := os.Link(temporary.Name(), filepath.Join(dir, name)); err != nil {
+	if err := os.Link(temporary, filepath.Join(dir, name)); err != nil {
 		if errors.Is(err, fs.ErrExist) {
 			return fmt.Errorf("%s: %w", filepath.Join(dir, name), fs.ErrExist)
 		}
 		return fmt.Errorf("write a secret: %w", err)
 	}
+	return syncFolder(dir)
+}
+
+// ReplaceSecret gives a file that is there, perhaps behind a symbolic link, another content in one step: whoever reads
+// it gets the old or the new one, whole. The file keeps its mode, and belongs to whoever replaced it.
+func ReplaceSecret(file string, content []byte) error {
+	file, err := filepath.EvalSymlinks(file)
+	if err != nil {
+		return fmt.Errorf("replace a secret: %w", err)
+	}
+	info, err := os.Stat(file)
+	if err != nil {
+		return fmt.Errorf("replace a secret: %w", err)
+	}
+	dir := filepath.Dir(file)
+	temporary, err := writeTemporary(dir, filepath.Base(file), content, info.Mode().Perm())
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(temporary, file); err != nil {
+		return errors.Join(fmt.Errorf("replace a secret: %w", err), os.Remove(temporary))
+	}
+	return syncFolder(dir)
+}
+
+// writeTemporary writes a hidden file, for the caller to put in its place, and returns its path.
+func writeTemporary(dir, name string, content []byte, mode fs.FileMode) (string, error) {
+	file, err := os.CreateTemp(dir, "."+name+"-*") // CreateTemp makes it 0600
+	if err != nil {
+		return "", fmt.Errorf("write a secret: %w", err)
+	}
+	_, err = file.Write(content)
+	if err = errors.Join(err, file.Chmod(mode), file.Sync(), file.Close()); err != nil {
+		return "", errors.Join(fmt.Errorf("write a secret: %w", err), os.Remove(file.Name()))
+	}
+	return file.Name(), nil
+}
+
+// syncFolder makes sure that a power cut cannot undo what was done to the files of a folder.
+func syncFolder(dir string) error {
 	folder, err := os.Open(dir) //nolint:gosec // the operator's own folder, named in the settings
 	if err != nil {
 		return fmt.Errorf("write a secret: %w", err)
 	}
-	return errors.Join(folder.Sync(), folder.Close()) // now a power cut cannot take the file away again
+	return errors.Join(folder.Sync(), folder.Close())
 }

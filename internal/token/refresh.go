@@ -8,6 +8,9 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -33,7 +36,7 @@ var strictBase64 = base64.RawURLEncoding.Strict()
 // Refresh is a refresh token whose tag has been verified, or a new one. docs/rotation.md describes the format.
 type Refresh struct {
 	SessionID uuid.UUID
-	keyID     byte
+	key       *refreshKey // a request ends with the key that it began with, whatever SetSecrets does meanwhile
 	secret    [SecretSize]byte
 }
 
@@ -47,47 +50,104 @@ func (r Refresh) String() string { return "refresh token of session " + r.Sessio
 // GoString keeps the secret out of %#v.
 func (r Refresh) GoString() string { return r.String() }
 
-// RefreshKeys makes, reads and succeeds refresh tokens. It holds the keys that are kept outside the database; whoever
-// has the database alone, or these keys alone, has no token.
-type RefreshKeys struct {
-	byID   map[byte]refreshKey
-	newest byte
+// RefreshSecret is one of the secrets behind refresh tokens.
+type RefreshSecret struct {
+	// Value has SecretSize bytes.
+	Value []byte
+	// UsedFrom is when new sessions begin to use it; the zero time is long ago. It is accepted before, too: another
+	// replica's clock may be ahead.
+	UsedFrom time.Time
 }
 
-type refreshKey struct{ tag, next, name []byte }
+// String keeps the secret out of logs.
+func (s RefreshSecret) String() string {
+	return "refresh secret used from " + s.UsedFrom.Format(time.RFC3339)
+}
+
+// GoString keeps the secret out of %#v.
+func (s RefreshSecret) GoString() string { return s.String() }
+
+// RefreshKeys makes, reads and succeeds refresh tokens. It holds the keys that are kept outside the database; whoever
+// has the database alone, or these keys alone, has no token. It is safe for concurrent use.
+type RefreshKeys struct {
+	keys atomic.Pointer[[]*refreshKey] // newest first, at least one
+	now  func() time.Time
+}
+
+type refreshKey struct {
+	id              byte
+	usedFrom        time.Time
+	tag, next, name []byte
+}
 
 // String keeps the keys out of logs.
-func (k *RefreshKeys) String() string { return fmt.Sprintf("%d refresh key(s)", len(k.byID)) }
+func (k *RefreshKeys) String() string { return fmt.Sprintf("%d refresh key(s)", len(*k.keys.Load())) }
 
 // GoString keeps the keys out of %#v.
 func (k *RefreshKeys) GoString() string { return k.String() }
 
-// NewRefreshKeys derives the keys from one or more secrets of 32 bytes, newest first: new sessions use the first, and
-// a session keeps the one that it began with. Key ids are derived from the secrets, not from their order, so adding
-// one changes none of the others. Two secrets whose ids collide are refused (one chance in 256: make another one).
-func NewRefreshKeys(secrets ...[]byte) (*RefreshKeys, error) {
+// NewRefreshKeys derives the keys from secrets as SetSecrets takes them. now is the clock, for tests to set.
+func NewRefreshKeys(secrets []RefreshSecret, now func() time.Time) (*RefreshKeys, error) {
+	k := &RefreshKeys{now: now}
+	if err := k.SetSecrets(secrets); err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+// SetSecrets replaces the secrets by one or more, newest first: new sessions use the first one whose time has come, and
+// a session keeps the one that it began with. Key ids are derived from the secrets, not from their order, so adding one
+// changes none of the others. Two secrets whose ids collide are refused (one chance in 256: make another one). After an
+// error, all is as it was before.
+func (k *RefreshKeys) SetSecrets(secrets []RefreshSecret) error {
 	if len(secrets) == 0 {
-		return nil, errors.New("token: no refresh secret")
+		return errors.New("token: no refresh secret")
 	}
-	keys := &RefreshKeys{byID: make(map[byte]refreshKey, len(secrets))}
+	keys := make([]*refreshKey, len(secrets))
 	for i, secret := range secrets {
-		if len(secret) != SecretSize {
-			return nil, fmt.Errorf("token: refresh secret %d has %d bytes, want %d", i+1, len(secret), SecretSize)
+		if len(secret.Value) != SecretSize {
+			return fmt.Errorf("token: refresh secret %d has %d bytes, want %d", i+1, len(secret.Value), SecretSize)
 		}
-		id := derive(secret, "latchkey refresh key id", 1)[0]
-		if _, taken := keys.byID[id]; taken {
-			return nil, fmt.Errorf("token: refresh secret %d has the same key id as one before it: replace the newer of the two", i+1)
+		keys[i] = &refreshKey{
+			id:       derive(secret.Value, "latchkey refresh key id", 1)[0],
+			usedFrom: secret.UsedFrom,
+			tag:      derive(secret.Value, "latchkey refresh tag", sha256.Size),
+			next:     derive(secret.Value, "latchkey refresh successor", sha256.Size),
+			name:     derive(secret.Value, "latchkey name hash", sha256.Size),
 		}
-		keys.byID[id] = refreshKey{
-			tag:  derive(secret, "latchkey refresh tag", sha256.Size),
-			next: derive(secret, "latchkey refresh successor", sha256.Size),
-			name: derive(secret, "latchkey name hash", sha256.Size),
-		}
-		if i == 0 {
-			keys.newest = id
+		if find(keys[:i], keys[i].id) != nil {
+			return fmt.Errorf("token: refresh secret %d has the same key id as one before it: replace the newer of the two", i+1)
 		}
 	}
-	return keys, nil
+	k.keys.Store(&keys)
+	return nil
+}
+
+// InUse returns the place, from 0, of the secret that new sessions use now: the first one whose time has come, or the
+// last one if none has.
+func (k *RefreshKeys) InUse() int { return due(*k.keys.Load(), k.now()) }
+
+func due(keys []*refreshKey, now time.Time) int {
+	i := slices.IndexFunc(keys, func(key *refreshKey) bool { return !key.usedFrom.After(now) })
+	if i < 0 {
+		return len(keys) - 1
+	}
+	return i
+}
+
+func (k *RefreshKeys) inUse() *refreshKey {
+	keys := *k.keys.Load()
+	return keys[due(keys, k.now())]
+}
+
+// find returns the key with an id, or nil.
+func find(keys []*refreshKey, id byte) *refreshKey {
+	for _, key := range keys {
+		if key.id == id {
+			return key
+		}
+	}
+	return nil
 }
 
 func derive(secret []byte, purpose string, size int) []byte {
@@ -100,7 +160,7 @@ func derive(secret []byte, purpose string, size int) []byte {
 
 // First makes the first token of a session from crypto/rand.
 func (k *RefreshKeys) First(session uuid.UUID) Refresh {
-	r := Refresh{SessionID: session, keyID: k.newest}
+	r := Refresh{SessionID: session, key: k.inUse()}
 	_, _ = rand.Read(r.secret[:]) // never fails: it ends the program rather than return weak bytes
 	return r
 }
@@ -108,18 +168,18 @@ func (k *RefreshKeys) First(session uuid.UUID) Refresh {
 // Successor derives the token that follows r: always the same one, on every replica and at any time, so that a retry
 // gets what the first attempt got although no secret is stored.
 func (k *RefreshKeys) Successor(r Refresh) Refresh {
-	next := Refresh{SessionID: r.SessionID, keyID: r.keyID}
-	copy(next.secret[:], mac(k.byID[r.keyID].next, r))
+	next := Refresh{SessionID: r.SessionID, key: r.key}
+	copy(next.secret[:], mac(r.key.next, r))
 	return next
 }
 
 // Encode returns the token as the client holds it: 87 characters of unpadded base64url.
 func (k *RefreshKeys) Encode(r Refresh) string {
 	b := make([]byte, 0, refreshSize)
-	b = append(b, r.keyID)
+	b = append(b, r.key.id)
 	b = append(b, r.SessionID[:]...)
 	b = append(b, r.secret[:]...)
-	b = append(b, k.tag(r)...)
+	b = append(b, tag(r)...)
 	return strictBase64.EncodeToString(b)
 }
 
@@ -133,33 +193,33 @@ func (k *RefreshKeys) Parse(s string) (Refresh, error) {
 	if err != nil || len(b) != refreshSize {
 		return Refresh{}, ErrMalformedRefresh
 	}
-	r := Refresh{keyID: b[0], SessionID: uuid.UUID(b[1:17])}
+	r := Refresh{key: find(*k.keys.Load(), b[0]), SessionID: uuid.UUID(b[1:17])}
 	copy(r.secret[:], b[17:17+SecretSize])
-	if _, known := k.byID[r.keyID]; !known {
+	if r.key == nil {
 		return Refresh{}, ErrMalformedRefresh
 	}
 	// In constant time: a byte-wise comparison would tell a forger how many bytes of the tag are right.
-	if !hmac.Equal(b[17+SecretSize:], k.tag(r)) {
+	if !hmac.Equal(b[17+SecretSize:], tag(r)) {
 		return Refresh{}, ErrMalformedRefresh
 	}
 	return r, nil
 }
 
 // NameHash stands for a user name where the name itself should not be kept: a name that nobody has may be a password
-// typed into the wrong field. It is HMAC-SHA-256 under a key of the newest secret, so that without that secret nobody
-// can try out names; with another newest secret the same name has another hash.
+// typed into the wrong field. It is HMAC-SHA-256 under a key of the secret in use, so that without that secret nobody
+// can try out names, and all replicas agree; with another secret in use the same name has another hash.
 func (k *RefreshKeys) NameHash(canonicalName string) [sha256.Size]byte {
-	h := hmac.New(sha256.New, k.byID[k.newest].name)
+	h := hmac.New(sha256.New, k.inUse().name)
 	h.Write([]byte(canonicalName))
 	return [sha256.Size]byte(h.Sum(nil))
 }
 
-func (k *RefreshKeys) tag(r Refresh) []byte { return mac(k.byID[r.keyID].tag, r)[:refreshTagSize] }
+func tag(r Refresh) []byte { return mac(r.key.tag, r)[:refreshTagSize] }
 
 // mac is HMAC-SHA-256(key, key id ‖ session id ‖ secret).
 func mac(key []byte, r Refresh) []byte {
 	h := hmac.New(sha256.New, key)
-	h.Write([]byte{r.keyID})
+	h.Write([]byte{r.key.id})
 	h.Write(r.SessionID[:])
 	h.Write(r.secret[:])
 	return h.Sum(nil)

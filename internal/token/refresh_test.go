@@ -12,15 +12,25 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 )
 
 func secretOf(b byte) []byte { return bytes.Repeat([]byte{b}, SecretSize) }
 
+// untimed are secrets that may be used at once.
+func untimed(values ...[]byte) []RefreshSecret {
+	var secrets []RefreshSecret
+	for _, value := range values {
+		secrets = append(secrets, RefreshSecret{Value: value})
+	}
+	return secrets
+}
+
 func newTestRefreshKeys(t testing.TB, secrets ...[]byte) *RefreshKeys {
 	t.Helper()
-	keys, err := NewRefreshKeys(secrets...)
+	keys, err := NewRefreshKeys(untimed(secrets...), time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,7 +203,7 @@ func TestTagOfAnotherSecretIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	copy(b[49:], mac(forger.byID[forger.newest].tag, forged)[:16])
+	copy(b[49:], mac(forger.inUse().tag, forged)[:16])
 	if _, err := keys.Parse(base64.RawURLEncoding.EncodeToString(b)); !errors.Is(err, ErrMalformedRefresh) {
 		t.Errorf("Parse gives %v, want ErrMalformedRefresh", err)
 	}
@@ -210,7 +220,7 @@ func TestNewRefreshKeysRefusesUnusableSecrets(t *testing.T) {
 	}
 	for name, secrets := range tests {
 		t.Run(name, func(t *testing.T) {
-			if _, err := NewRefreshKeys(secrets...); err == nil {
+			if _, err := NewRefreshKeys(untimed(secrets...), time.Now); err == nil {
 				t.Error("there is no error")
 			}
 		})
@@ -218,15 +228,15 @@ func TestNewRefreshKeysRefusesUnusableSecrets(t *testing.T) {
 }
 
 func TestCollidingKeyIDsAreRefused(t *testing.T) {
-	first := newTestRefreshKeys(t, secretOf(0)).newest
+	first := newTestRefreshKeys(t, secretOf(0)).inUse().id
 	for b := byte(1); ; b++ {
 		if b == 0 {
 			t.Fatal("no colliding secret among 255: the test needs more candidates")
 		}
-		if newTestRefreshKeys(t, secretOf(b)).newest != first {
+		if newTestRefreshKeys(t, secretOf(b)).inUse().id != first {
 			continue
 		}
-		if _, err := NewRefreshKeys(secretOf(0), secretOf(b)); err == nil {
+		if _, err := NewRefreshKeys(untimed(secretOf(0), secretOf(b)), time.Now); err == nil {
 			t.Error("two secrets with one key id are accepted: tokens of one would be verified with the other")
 		}
 		return
@@ -255,7 +265,7 @@ func TestRefreshSecretsDoNotPrint(t *testing.T) {
 
 func TestRefreshKeysDoNotPrint(t *testing.T) {
 	keys := newTestRefreshKeys(t, secretOf(1))
-	k := keys.byID[keys.newest]
+	k := keys.inUse()
 	for _, format := range []string{"%v", "%+v", "%#v"} {
 		if text := fmt.Sprintf(format, keys); hasBytes(text, k.tag) || hasBytes(text, k.next) {
 			t.Errorf("%s of RefreshKeys shows the keys: %s", format, text)

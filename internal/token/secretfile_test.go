@@ -6,9 +6,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 func TestWriteSecretIsPrivate(t *testing.T) {
@@ -103,5 +106,80 @@ func wantOnly(t *testing.T, dir, name, content string) {
 	}
 	if len(files) != 1 {
 		t.Errorf("the folder holds %v, want just %s: a half-written secret stays behind", files, name)
+	}
+}
+
+func TestRemoveTakesAwayThatKeyAndMayComeTwice(t *testing.T) {
+	dir := t.TempDir()
+	old, fresh := keyFrom(t, 1, 0), keyFrom(t, 2, time.Hour)
+	for _, key := range []Key{old, fresh} {
+		if err := key.Save(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		if err := old.Remove(dir); err != nil {
+			t.Error(err)
+		}
+	}
+	keys, err := LoadKeys(dir)
+	if err != nil || len(keys) != 1 || keys[0].ID != fresh.ID {
+		t.Errorf("the folder holds %v (%v), want the other key", keys, err)
+	}
+}
+
+// A key in a file whose name Remove would not find could not be pruned, or another one would be.
+func TestLoadKeysTakesTheOneSpellingOfATime(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "20260102T030405.5Z.pem", pkcs8(t, fixedKey(t, 1).private), 0o600)
+	if _, err := LoadKeys(dir); err == nil || !strings.Contains(err.Error(), "rename it") {
+		t.Errorf("a time with a fraction: %v", err)
+	}
+}
+
+// Kubernetes hands out a folder of links into a hidden folder, which it exchanges as a whole.
+func TestLoadKeysFollowsLinks(t *testing.T) {
+	dir := t.TempDir()
+	key := fixedKey(t, 1)
+	if err := key.Save(filepath.Join(dir, "..2026_01_02")); err != nil {
+		t.Fatal(err)
+	}
+	for name, target := range map[string]string{"..data": "..2026_01_02", keyFile: "..data/" + keyFile} {
+		if err := os.Symlink(target, filepath.Join(dir, name)); err != nil {
+			t.Skip("no symbolic links here:", err)
+		}
+	}
+	keys, err := LoadKeys(dir)
+	if err != nil || len(keys) != 1 || keys[0].ID != key.ID {
+		t.Errorf("LoadKeys gives %v and %v", keys, err)
+	}
+	if err := os.Remove(filepath.Join(dir, "..2026_01_02", keyFile)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := LoadKeys(dir); !errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrNoKeys) {
+		t.Errorf("a link to nowhere: %v, want an error that says so", err)
+	}
+}
+
+func TestReplaceSecretKeepsModeAndLinks(t *testing.T) {
+	dir, behind := t.TempDir(), t.TempDir()
+	write(t, behind, "s", "old", 0o640)
+	link := filepath.Join(dir, "s")
+	if err := os.Symlink(filepath.Join(behind, "s"), link); err != nil {
+		t.Skip("no symbolic links here:", err)
+	}
+	if err := ReplaceSecret(link, []byte("new")); err != nil {
+		t.Fatal(err)
+	}
+	wantOnly(t, behind, "s", "new")
+	wantMode(t, filepath.Join(behind, "s"), 0o640)
+	if info, err := os.Lstat(link); err != nil || info.Mode().Type() != fs.ModeSymlink {
+		t.Errorf("the link is gone: %v %v", info, err)
+	}
+	if err := ReplaceSecret(filepath.Join(dir, "none"), []byte("new")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no such file: %v, want fs.ErrNotExist", err)
+	}
+	if files, err := os.ReadDir(dir); err != nil || !slices.ContainsFunc(files, func(e fs.DirEntry) bool { return e.Name() == "s" }) || len(files) != 1 {
+		t.Errorf("the folder holds %v (%v)", files, err)
 	}
 }

@@ -40,9 +40,9 @@ func TestFirstStartsAcrossASecondAgreeOnTheKeys(t *testing.T) {
 
 func keySet(t *testing.T, keys token.Keys) string {
 	t.Helper()
-	set, err := keys.JWKS()
+	issuer, err := token.NewIssuer(keys, "issuer", "audience", time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(set)
+	return string(issuer.JWKS())
 }
