@@ -33,9 +33,6 @@ func checkCommand(env environment) *cobra.Command {
 			keys, err := checkKeys(settings)
 			report("keys", keys, err)
 			secrets, err := checkSecrets(settings)
-			if errors.Is(err, fs.ErrNotExist) && settings.RefreshSecretFile == "" { // not in production: see the settings
-				secrets, err = "none yet: the first start makes it", nil
-			}
 			report("secret", secrets, err)
 			report("database", "ok", checkDatabase(c, string(settings.DatabaseURL)))
 			return errors.Join(faults...)
@@ -69,6 +66,9 @@ func checkKeys(settings *config.Config) (state string, err error) {
 
 func checkSecrets(settings *config.Config) (state string, err error) {
 	secrets, err := loadSecrets(settings)
+	if errors.Is(err, fs.ErrNotExist) && settings.RefreshSecretFile == "" { // not in production: see the settings
+		return "none yet: the first start makes it", nil
+	}
 	if err != nil {
 		return "", err
 	}

@@ -102,18 +102,17 @@ func (k *keyring) reload(ctx context.Context) {
 	if err := errors.Join(keysErr, secretsErr); err != nil {
 		fault = err.Error()
 	}
-	switch {
-	case fault == k.fault:
+	if fault == k.fault {
 		return
-	case fault == "":
+	}
+	if k.fault = fault; fault == "" {
 		k.stale.Set(0)
 		k.logger.Info("the keys are in order again")
-	default:
+	} else {
 		k.stale.Set(1)
 		k.logger.Error("keys not loaded: the server goes on with those that it has", "error", fault)
 		k.audit.Record(ctx, audit.Event{Action: audit.KeyChange, Result: "refused"})
 	}
-	k.fault = fault
 }
 
 func (k *keyring) reloadKeys() (changed bool, err error) {
