@@ -123,6 +123,11 @@ func TestKeysAndSecretsRotateUnderLoadWithoutARefusal(t *testing.T) {
 	clients.run(t)
 	other.signal(t, syscall.SIGHUP)
 	other.await(t, loaded(2, kidOf(t, before.body.AccessToken), key.ID))
+	for _, p := range []*process{one, other} {
+		if set := publishedKeys(t, p.url); !strings.Contains(set, key.ID) {
+			t.Errorf("the new key is not published: %s", set)
+		}
+	}
 	between := login(one)
 	if time.Now().Before(usedFrom) && (kidOf(t, between.body.AccessToken) == key.ID || accepts(t, secretB, between.cookie)) {
 		t.Error("the new key or the new secret is used before its time")

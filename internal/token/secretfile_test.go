@@ -183,3 +183,35 @@ func TestReplaceSecretKeepsModeAndLinks(t *testing.T) {
 		t.Errorf("the folder holds %v (%v)", files, err)
 	}
 }
+
+// A server that looks at the folder while an operator prunes it must not take that for a fault.
+func TestLoadKeysWhileAKeyComesAndGoes(t *testing.T) {
+	dir := t.TempDir()
+	stays, goes := keyFrom(t, 1, 0), keyFrom(t, 2, time.Hour)
+	if err := stays.Save(dir); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	var operator sync.WaitGroup
+	operator.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			if err := errors.Join(goes.Save(dir), goes.Remove(dir)); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	for range 2000 {
+		if keys, err := LoadKeys(dir); err != nil || keys[0].ID != stays.ID {
+			t.Errorf("LoadKeys gives %v and %v", keys, err)
+			break
+		}
+	}
+	close(done)
+	operator.Wait()
+}
