@@ -62,7 +62,7 @@ func TestLoginGivesAForeignHashTodaysForm(t *testing.T) {
 
 func TestUpgradeThatFailsKeepsNobodyOut(t *testing.T) {
 	f := newFixture(t)
-	f.setHash(t, f.create(t, "alice"), foreign["bcrypt"])
+	f.setHash(t, f.create(t, "alice"), foreign["ASP.NET Core Identity"])
 	db, err := sql.Open("sqlite", "file:"+strings.TrimPrefix(f.store.Description(), "SQLite file "))
 	if err != nil {
 		t.Fatal(err)
@@ -79,7 +79,7 @@ func TestUpgradeThatFailsKeepsNobodyOut(t *testing.T) {
 	if got := f.logs.events(t); !slices.Contains(got, "user.password_upgrade failed") {
 		t.Errorf("the audit log has %v", got)
 	}
-	if f.hash(t, "alice") != foreign["bcrypt"] {
+	if f.hash(t, "alice") != foreign["ASP.NET Core Identity"] {
 		t.Error("the hash changed")
 	}
 }
@@ -116,7 +116,7 @@ func TestSignInDecidesAgainWhenTheHashWasReplaced(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)
-			f.setHash(t, f.create(t, "alice"), foreign["bcrypt"])
+			f.setHash(t, f.create(t, "alice"), foreign["ASP.NET Core Identity"])
 			f.logs.events(t)
 			f.interrupt = func() {
 				if err := test.meanwhile(f); err != nil {
@@ -137,8 +137,10 @@ func TestSignInDecidesAgainOnce(t *testing.T) {
 	f := newFixture(t)
 	user := f.create(t, "alice")
 	again := func() {
-		f.setHash(t, user, foreign["bcrypt"])
-		f.interrupt = func() { f.setHash(t, store.User{ID: user.ID, PasswordHash: foreign["bcrypt"]}, user.PasswordHash) }
+		f.setHash(t, user, foreign["ASP.NET Core Identity"])
+		f.interrupt = func() {
+			f.setHash(t, store.User{ID: user.ID, PasswordHash: foreign["ASP.NET Core Identity"]}, user.PasswordHash)
+		}
 	}
 	f.interrupt = again
 	f.logs.events(t)

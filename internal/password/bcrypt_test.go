@@ -5,18 +5,12 @@ import (
 	"testing"
 )
 
-// The first six are of jBCrypt's tests, the seventh is Laravel's, and htpasswd and Python's bcrypt made the others.
+// The first is of jBCrypt's tests, the second is Laravel's, and Python's bcrypt made the others. They are few
+// because the race detector makes bcrypt fifty times as slow.
 func TestBcryptHashesVerify(t *testing.T) {
 	tests := map[string]struct{ password, hash string }{
-		"2a, nothing":        {"", "$2a$10$k1wbIrmNyFAPwPVPSVa/zecw2BCEnBwVS2GbrmgzxFUOqW9dk4TCW"},
-		"2a, a letter":       {"a", "$2a$10$k87L/MF28Q673VKh8/cPi.SUl7MU/rWuSiIDDFayrKk/1tBsSQu4u"},
 		"2a, three letters":  {"abc", "$2a$10$WvvTPHKwdBJ3uk0Z37EMR.hLA2W6N9AEBhEgrAOljy2Ae5MtaSIUi"},
-		"2a, the alphabet":   {"abcdefghijklmnopqrstuvwxyz", "$2a$10$fVH8e28OQRj9tqiDXs1e1uxpsjN0c7II7YPKXua2NAKYvM6iQk7dq"},
-		"2a, signs":          {"~!@#$%^&*()      ~!@#$%^&*()PNBFRD", "$2a$10$LgfYWkbzEvQ4JakH7rOvHe0y8pHKF9OaFgwUZ2q7W2FFZmZzJYlfS"},
-		"2a, cost 12":        {"a", "$2a$12$8NJH3LsPrANStV6XtBakCez0cKHXVxmvxIlcz785vxAIZrihHZpeS"},
 		"2y":                 {"password", "$2y$10$92IXUNpkjO0rOQ5byMi.Ye4oKoEa3Ro9llC/.og/at2.uheWG/igi"},
-		"2y of htpasswd":     {"correct horse battery", "$2y$10$Ws4A6deFpO42fFL00Cf07uIV7ZbOOlJKzj3tx35INT3TY5IiARl8O"},
-		"2b of Python":       {"correct horse battery", "$2b$10$wR.u9ecNtQZr7wDA1E7u5OsUdElpEQ41pZnr.BCVVmDHa76.erbNq"},
 		"2b, cost 11, UTF-8": {"Pässwörd \U0001F511 ключ", "$2b$11$yLJWK9GKzex.UTGNkvreiuECQXLtIy/W4uhSHkwenlRaLzBvjdx82"},
 		"2b, 72 bytes":       {strings.Repeat("0123456789", 7) + "ab", "$2b$10$B9uuLT1/wlRDoqMtWk0EbexOmgkenHd2SnrxvTA61VlKh9U37V/MG"},
 	}
