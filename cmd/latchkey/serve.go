@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/net/netutil"
 
 	"latchkey/internal/config"
 	"latchkey/internal/httpapi"
@@ -30,6 +31,10 @@ const (
 	// More than httpapi accepts: what is larger still is refused by net/http, without any of our headers.
 	maxHeaderBytes = 32 << 10
 )
+
+// maxConnections bounds the memory that clients can hold by connections alone, to some 250 MiB. Further ones wait in the
+// kernel until others end, as the limits above make them do.
+const maxConnections = 10_000
 
 // unreadyTime is how long production goes on serving after a signal to stop, unready, so that a load balancer sees it and
 // sends requests elsewhere before connections are refused.
@@ -82,7 +87,7 @@ func serve(ctx context.Context, c *config.Config, logs *logSink) error {
 	go s.keys.follow(following, time.Tick(reloadInterval), hangups)
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	public, err := listen(ctx, c.Addr)
+	public, err := listen(ctx, c.Addr, maxConnections)
 	if err != nil {
 		return err
 	}
@@ -94,7 +99,7 @@ func serve(ctx context.Context, c *config.Config, logs *logSink) error {
 	failed := make(chan error, 2)
 	go func() { failed <- servers[0].Serve(public) }()
 	if c.OpsAddr != "" {
-		ops, err := listen(ctx, c.OpsAddr)
+		ops, err := listen(ctx, c.OpsAddr, maxConnections)
 		if err != nil {
 			return err
 		}
@@ -140,7 +145,7 @@ func prepareSchema(ctx context.Context, s *services) error {
 	return err
 }
 
-func listen(ctx context.Context, address string) (net.Listener, error) {
+func listen(ctx context.Context, address string, connections int) (net.Listener, error) {
 	var config net.ListenConfig
 	listener, err := config.Listen(ctx, "tcp", address)
 	if errors.Is(err, syscall.EADDRINUSE) {
@@ -149,7 +154,7 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
-	return listener, nil
+	return netutil.LimitListener(listener, connections), nil
 }
 
 func newServer(h http.Handler, logger *slog.Logger) *http.Server {
