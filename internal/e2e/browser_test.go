@@ -21,7 +21,7 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// browser is one page in a Chromium of its own. Whatever goes wrong in it fails the test.
+// browser is one page in a Chromium of its own.
 type browser struct {
 	t   *testing.T
 	ctx context.Context
@@ -33,6 +33,14 @@ type browser struct {
 // openBrowser starts Chromium, watching for JavaScript errors, warnings of any kind, the violations of the
 // Content-Security-Policy among them, and requests to hosts other than that of base.
 func openBrowser(t *testing.T, base string) *browser {
+	t.Helper()
+	b := startBrowser(t)
+	b.watch(base)
+	return b
+}
+
+// startBrowser starts Chromium, whatever then goes wrong in it.
+func startBrowser(t *testing.T) *browser {
 	t.Helper()
 	path, err := exec.LookPath("chromium")
 	if err != nil {
@@ -46,18 +54,28 @@ func openBrowser(t *testing.T, base string) *browser {
 		chromedp.Flag("disable-background-networking", true),
 		chromedp.Flag("disable-component-update", true),
 		chromedp.Flag("disable-sync", true),
+		chromedp.Flag("disable-popup-blocking", true),
 		chromedp.WindowSize(1280, 1000),
 	)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
 	t.Cleanup(cancel)
 
-	b := &browser{t: t, ctx: ctx}
+	if err := chromedp.Do(ctx); err != nil { // so that it does not end with the time of what is done in it first
+		t.Fatal(err)
+	}
+	return &browser{t: t, ctx: ctx}
+}
+
+// watch has whatever goes wrong from now on fail the test.
+func (b *browser) watch(base string) {
+	t := b.t
+	t.Helper()
 	home, err := url.Parse(base)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := chromedp.Listen(ctx, func(event any) {
+	if err := chromedp.Listen(b.ctx, func(event any) {
 		switch event := event.(type) {
 		case *runtime.EventExceptionThrown:
 			details, _ := json.Marshal(event.ExceptionDetails)
@@ -86,7 +104,6 @@ func openBrowser(t *testing.T, base string) *browser {
 			t.Error("browser:", problem)
 		}
 	})
-	return b
 }
 
 func (b *browser) problem(format string, args ...any) {

@@ -37,20 +37,22 @@ func TestMain(m *testing.M) {
 
 // server is the program, running in a folder of its own.
 type server struct {
-	url    string
-	folder string
+	url      string
+	folder   string
+	settings []string // beside a free port
 }
 
 var listening = regexp.MustCompile(`msg=listening address=(\S+)`)
 
-// startServer starts the program as a newcomer would: in an empty folder, with no setting but a free port.
-func startServer(t *testing.T) server {
+// startServer starts the program as a newcomer would: in an empty folder, with no setting but a free port, and those
+// that the test gives.
+func startServer(t *testing.T, settings ...string) server {
 	t.Helper()
 	path, err := binary()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := server{folder: t.TempDir()}
+	s := server{folder: t.TempDir(), settings: settings}
 	command := s.command(path, "serve")
 	logs, err := command.StderrPipe()
 	if err != nil {
@@ -89,7 +91,7 @@ func startServer(t *testing.T) server {
 func (s server) command(path string, arguments ...string) *exec.Cmd {
 	command := exec.CommandContext(context.Background(), path, arguments...)
 	command.Dir = s.folder
-	command.Env = append(os.Environ(), "LATCHKEY_ADDR=127.0.0.1:0")
+	command.Env = append(append(os.Environ(), "LATCHKEY_ADDR=127.0.0.1:0"), s.settings...)
 	return command
 }
 
