@@ -193,6 +193,16 @@ func checkHeaders(a answer, https bool) error {
 			faults = append(faults, fmt.Errorf("a %d leaves the connection open", a.StatusCode))
 		}
 	}
+	for _, c := range a.Cookies() {
+		prefixed := strings.HasPrefix(c.Name, "__Host-")
+		if strings.TrimPrefix(c.Name, "__Host-") != "refresh_token" || prefixed != https || c.Secure != https || !c.HttpOnly ||
+			c.SameSite == 0 || c.Path != "/" || c.Domain != "" || c.MaxAge == 0 || len(c.Raw) > 4096 {
+			faults = append(faults, fmt.Errorf("the cookie is %s", c.Raw))
+		}
+		if c.Value != "" && strings.Contains(a.body, c.Value) {
+			faults = append(faults, errors.New("the cookie's value is in the body"))
+		}
+	}
 	if refused && a.Header.Get("Set-Cookie") != "" {
 		faults = append(faults, errors.New("a refusal sets a cookie"))
 	}

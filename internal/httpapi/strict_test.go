@@ -2,12 +2,18 @@ package httpapi
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"unicode/utf16"
+
+	"latchkey/internal/account"
+	"latchkey/internal/store"
 )
 
 // bodyCalls are the calls that take a body, with the names of their two members.
@@ -99,6 +105,28 @@ func TestBodiesAreReadStrictly(t *testing.T) {
 		}
 	})
 	wantStatus(t, f.get(t, "/api/user/me", alice.access), http.StatusOK)
+}
+
+var wordStart = regexp.MustCompile(`([a-z])([A-Z])`)
+
+// A request never binds to a row: no column can be set from outside, by whatever name.
+func TestColumnsAreNoMembers(t *testing.T) {
+	f := newFixture(t)
+	for _, row := range []any{store.User{}, store.Session{}} {
+		for _, column := range reflect.VisibleFields(reflect.TypeOf(row)) {
+			snake := strings.ToLower(wordStart.ReplaceAllString(column.Name, "${1}_$2"))
+			for _, name := range []string{column.Name, snake, strings.ToLower(column.Name)} {
+				if name == "username" {
+					continue
+				}
+				body := fmt.Sprintf(`{"username":"mallory","password":%q,%q:null}`, goodPassword, name)
+				wantProblem(t, f.do(t, http.MethodPost, "/api/user/register", body), http.StatusBadRequest, "malformed_request")
+			}
+		}
+	}
+	if _, err := f.accounts.Find(t.Context(), "mallory"); !errors.Is(err, account.ErrNotFound) {
+		t.Errorf("an account was made: %v", err)
+	}
 }
 
 func membersOf(first, second, body string) string {

@@ -26,6 +26,76 @@ func TestSprayedPasswordsAreLimited(t *testing.T) {
 	}
 }
 
+// An address by which a client asks to be counted counts only if a trusted proxy says it.
+func TestClientAddress(t *testing.T) {
+	const limit = "LATCHKEY_LIMIT_REFRESH=1/1h"
+	refresh := func(t *testing.T, f *fixture, forwarded ...string) int {
+		t.Helper()
+		var headers []string
+		for _, value := range forwarded {
+			headers = append(headers, "X-Forwarded-For", value)
+		}
+		return f.do(t, http.MethodPost, "/api/user/refresh", "", headers...).StatusCode
+	}
+	const passed, limited = http.StatusBadRequest, http.StatusTooManyRequests
+	type step struct {
+		forwarded []string
+		want      int
+	}
+	one := func(value string, want int) step { return step{[]string{value}, want} }
+	for name, c := range map[string]struct {
+		settings []string
+		steps    []step
+	}{
+		"without a proxy the header is ignored": {nil, []step{
+			{nil, passed}, one("203.0.113.1", limited), one("127.0.0.2", limited), one("2001:db8::1", limited),
+		}},
+		"so it is from a peer that is no trusted proxy": {[]string{"LATCHKEY_TRUSTED_PROXIES=10.0.0.0/8"}, []step{
+			one("203.0.113.1", passed), one("203.0.113.2", limited), one("10.0.0.1", limited),
+		}},
+		"a trusted proxy's clients are counted apart": {[]string{"LATCHKEY_TRUSTED_PROXIES=127.0.0.1/32"}, []step{
+			one("203.0.113.1", passed), one("203.0.113.1", limited), one("203.0.113.2", passed), one("203.0.113.2", limited),
+		}},
+		"what stands before the last untrusted hop is made up": {[]string{"LATCHKEY_TRUSTED_PROXIES=127.0.0.1/32,10.0.0.0/8"}, []step{
+			one("203.0.113.1", passed), one("198.51.100.7, 203.0.113.1", limited), one("junk, 203.0.113.1, 10.1.2.3", limited),
+			{[]string{"198.51.100.8", "203.0.113.1"}, limited}, one("203.0.113.1,203.0.113.9", passed),
+		}},
+		"an IPv6 client counts by its /64": {[]string{"LATCHKEY_TRUSTED_PROXIES=127.0.0.1/32"}, []step{
+			one("2001:db8:0:1::1", passed), one("2001:db8:0:1::2", limited), one("2001:db8:0:1:ffff:ffff:ffff:ffff", limited),
+			one("2001:db8:0:2::1", passed),
+		}},
+		"an IPv4 address has one spelling": {[]string{"LATCHKEY_TRUSTED_PROXIES=127.0.0.1/32"}, []step{
+			one("203.0.113.1", passed), one("::ffff:203.0.113.1", limited), one("::ffff:cb00:7101", limited), one(" 203.0.113.1 ", limited),
+			one("::ffff:203.0.113.2", passed),
+		}},
+		"a zone does not make another client": {[]string{"LATCHKEY_TRUSTED_PROXIES=127.0.0.1/32"}, []step{
+			one("fe80::1%eth0", passed), one("fe80::1%eth1", limited), one("fe80::1", limited),
+		}},
+		"a port does not make another client": {[]string{"LATCHKEY_TRUSTED_PROXIES=127.0.0.1/32,2001:db8:ff::/48"}, []step{
+			one("203.0.113.7:51234", passed), one("203.0.113.7:51235", limited), one("203.0.113.7", limited), one("203.0.113.8:1", passed),
+			one("[2001:db8::1]:443", passed), one("[2001:db8::1]:444", limited), one("[2001:db8::1]", limited), one("2001:db8::1", limited),
+			one("[::ffff:203.0.113.7]:80", limited), one("203.0.113.9:1, [2001:db8:ff::1]:443, 127.0.0.1:80", passed),
+			one("203.0.113.9", limited), {[]string{"198.51.100.1:1", "203.0.113.9:2"}, limited},
+		}},
+		"what is almost an address with a port is none": {[]string{"LATCHKEY_TRUSTED_PROXIES=127.0.0.1/32"}, []step{
+			one("203.0.113.7:", passed), one("203.0.113.7:x", limited), one("203.0.113.7:99999", limited), one(":80", limited),
+			one("[203.0.113.7]:80", limited), one("[]", limited), one("[", limited), one("203.0.113.7, junk:80", limited), one(",", limited),
+		}},
+		"clients without an address share one count": {[]string{"LATCHKEY_TRUSTED_PROXIES=127.0.0.1/32"}, []step{
+			one("junk", passed), one("unknown", limited), {nil, limited}, one("203.0.113.1", passed),
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t, append(c.settings, limit)...)
+			for _, s := range c.steps {
+				if got := refresh(t, f, s.forwarded...); got != s.want {
+					t.Errorf("X-Forwarded-For %q: %d, want %d", s.forwarded, got, s.want)
+				}
+			}
+		})
+	}
+}
+
 // Whoever is no trusted proxy cannot be somebody else by saying so; behind one, only X-Forwarded-For counts.
 func TestForwardingHeadersResetNoLimit(t *testing.T) {
 	claims := func(i int) map[string]string {
