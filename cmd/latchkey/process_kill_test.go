@@ -184,7 +184,8 @@ func (c *crowd) until(path, body string, refreshToken func() string, accessToken
 			method = http.MethodGet
 		}
 		a, err := call(c.t.Context(), method, *c.url.Load()+path, body, refreshToken(), accessToken)
-		if err == nil && a.status < http.StatusInternalServerError {
+		// Attempts that a kill has cut off stay charged to the name: after five of them it is closed for a second.
+		if err == nil && a.status < http.StatusInternalServerError && a.status != http.StatusTooManyRequests {
 			return a, true
 		}
 		c.failures.Add(1)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"testing"
@@ -29,6 +30,7 @@ type fixture struct {
 	store    *store.Store
 	now      time.Time
 	logs     *logs
+	counts   *storetest.Statements
 	// interrupt, where it is set, runs once, when a session next asks for the time. Its start asks before it writes, so
 	// what another request does between the check of a password and that can be played without luck.
 	interrupt func()
@@ -36,7 +38,9 @@ type fixture struct {
 
 func newFixture(t testing.TB) *fixture {
 	t.Helper()
-	f := &fixture{store: storetest.Open(t), now: time.Date(2026, 1, 2, 3, 4, 5, 678_901_234, time.UTC), logs: &logs{}}
+	file := filepath.Join(t.TempDir(), "latchkey.db")
+	counts := storetest.CountStatements(t, file)
+	f := &fixture{store: storetest.OpenURL(t, "sqlite:"+file), counts: counts, now: time.Date(2026, 1, 2, 3, 4, 5, 678_901_234, time.UTC), logs: &logs{}}
 	now := func() time.Time {
 		if interrupt := f.interrupt; interrupt != nil {
 			f.interrupt = nil
@@ -52,7 +56,7 @@ func newFixture(t testing.TB) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	refresh, err := token.NewRefreshKeys([]token.RefreshSecret{{Value: token.NewSecret()}}, now)
+	refresh, err := token.NewRefreshKeys([]token.RefreshSecret{{Value: token.NewSecret()}}, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"latchkey/internal/password"
 	"latchkey/internal/session"
 	"latchkey/internal/store"
+	"latchkey/internal/store/storetest"
 )
 
 var (
@@ -103,6 +104,33 @@ func TestADayWithoutATryForgetsTheFailures(t *testing.T) {
 	for range 5 {
 		if wait := f.guess(t, "alice", elsewhere); wait != 0 {
 			t.Errorf("after more than a day a guess has to wait %s", wait)
+		}
+	}
+}
+
+// What the database is asked at a failed sign-in must not tell whether the name exists: its time would show from outside.
+func TestFailedLoginsCostTheDatabaseTheSame(t *testing.T) {
+	f := newFixture(t)
+	f.create(t, "alice")
+	f.create(t, "disabled")
+	if _, err := f.Disable(t.Context(), "disabled"); err != nil {
+		t.Fatal(err)
+	}
+	cost := func(name string) storetest.Count {
+		f.counts.Take()
+		f.guess(t, name, elsewhere)
+		return f.counts.Take()
+	}
+	f.guess(t, "somebody", elsewhere) // the first statements on a connection are compiled twice
+	for try := range 8 {              // from the sixth on the name is closed
+		want := cost("alice")
+		if want.Reads == 0 {
+			t.Fatal("nothing is counted")
+		}
+		for _, name := range []string{"nobody", "disabled"} {
+			if got := cost(name); got != want {
+				t.Errorf("try %d: %q costs %+v, a name with an account %+v", try+1, name, got, want)
+			}
 		}
 	}
 }

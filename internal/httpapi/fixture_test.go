@@ -43,7 +43,6 @@ type fixture struct {
 	logs         *lockedBuffer
 	draining     chan struct{}
 	seen         *seen
-	statements   *storetest.Statements
 }
 
 // newFixture makes a server with the given settings, NAME=value, over the defaults without limits.
@@ -57,7 +56,7 @@ func newFixture(t testing.TB, settings ...string) *fixture {
 	}
 	f := &fixture{
 		config: c, clock: &clock{now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)},
-		logs: &lockedBuffer{}, seen: newSeen(), statements: storetest.CountStatements(t, file),
+		logs: &lockedBuffer{}, seen: newSeen(),
 	}
 	key, err := token.NewKey(f.clock.Now())
 	if err != nil {

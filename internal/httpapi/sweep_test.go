@@ -14,7 +14,7 @@ var everyCall = []struct{ method, path string }{
 	{"POST", "/api/user/register"}, {"POST", "/api/user/login"}, {"POST", "/api/user/refresh"}, {"POST", "/api/user/logout"},
 	{"POST", "/api/user/password"}, {"GET", "/api/user/me"}, {"GET", "/api/user/protected"}, {"GET", "/api/user/sessions"},
 	{"DELETE", "/api/user/sessions"}, {"DELETE", "/api/user/sessions/" + exampleID},
-	{"GET", "/.well-known/jwks.json"}, {"GET", "/livez"}, {"GET", "/readyz"}, {"GET", "/openapi.yaml"},
+	{"GET", "/api/admin/audit"}, {"GET", "/.well-known/jwks.json"}, {"GET", "/livez"}, {"GET", "/readyz"}, {"GET", "/openapi.yaml"},
 }
 
 const exampleID = "019ca044-6eb4-7596-b206-4d36c05feabb"
