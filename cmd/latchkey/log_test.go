@@ -106,8 +106,8 @@ func TestLogKeepsItsOrderAndLosesNothing(t *testing.T) {
 }
 
 var (
-	numbered = regexp.MustCompile(` n=(\d+)$`)
-	missing  = regexp.MustCompile(`level=WARN msg="log lines are missing here" lines=(\d+)$`)
+	numbered = regexp.MustCompile(`^time=\S+ level=INFO msg=line n=(\d+)$`)
+	missing  = regexp.MustCompile(`^time=\S+ level=WARN msg="log lines are missing here" lines=(\d+)$`)
 )
 
 // wantAccount reads lines 0, 1, 2, … of which some are missing: each gap must be told of, in its place and to the line.
