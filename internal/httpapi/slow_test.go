@@ -12,12 +12,13 @@ import (
 	"time"
 )
 
-// impatient serves the fixture's API also where a request has a moment to arrive, and returns that server. It is for
+// impatient serves the fixture's API also where a body has a moment to arrive, and returns that server. It is for
 // requests that are too slow whatever the moment is.
 func impatient(t *testing.T, f *fixture) *slowServer {
 	t.Helper()
 	server := httptest.NewUnstartedServer(New(f.dependencies))
-	server.Config.ReadTimeout = 200 * time.Millisecond
+	server.Config.ReadHeaderTimeout = 20 * time.Second
+	server.Config.ReadTimeout = 100 * time.Millisecond
 	server.Start()
 	t.Cleanup(server.Close)
 	return &slowServer{f, server}
