@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -69,6 +70,10 @@ func serve(ctx context.Context, c *config.Config, logs *logSink) error {
 	hangups := make(chan os.Signal, 1) // caught from the start: a hangup asks to reload the keys and never ends the process
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
+	// A password hash computes for tens of milliseconds without a pause. With as many threads more as there can be hashes,
+	// one is always free for the other requests, and the kernel shares out the processors; the Go scheduler alone would
+	// let every one of them wait for a hash to be preempted.
+	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + c.HashConcurrency)
 	s, err := openServices(c, logs, store.Open)
 	if err != nil {
 		return err
