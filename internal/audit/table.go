@@ -102,14 +102,11 @@ func (t *table) add(e Event) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	e.At = t.now().UTC().Truncate(time.Millisecond)
-	// Whoever sends junk must not fill the disk. A token that was once good counts as junk too: its user may send it as
-	// often as they like. All else of a known user takes a login or a refresh, which have limits of their own.
-	anybodys := e.UserID == uuid.Nil || e.Action == Verify || e.Action == Forbidden
 	switch {
 	case t.closed:
 		t.dropped.WithLabelValues(droppedClosed).Inc()
 		return
-	case anybodys && !t.strangers.take(e.At):
+	case e.isAnybodys() && !t.strangers.take(e.At):
 		t.dropped.WithLabelValues(droppedRate).Inc()
 		return
 	case len(t.queue) >= maxQueued:
@@ -126,6 +123,19 @@ func (t *table) add(e Event) {
 		default:
 		}
 	}
+}
+
+// isAnybodys tells whether strangers can make events like this one without end: whoever sends junk must not fill the
+// disk. A token that was once good counts as junk too: its user may send it as often as they like. All else of a known
+// user takes a login or a refresh, which have limits of their own, and what an operator does no flood may hide.
+func (e Event) isAnybodys() bool {
+	switch e.Action {
+	case Verify, Forbidden:
+		return true
+	case Administer, KeyChange:
+		return false
+	}
+	return e.UserID == uuid.Nil
 }
 
 // run writes a batch whenever one is full, and otherwise every writePause. A batch that failed is tried again as it is,
