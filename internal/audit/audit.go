@@ -1,8 +1,8 @@
 // Package audit owns the record of who did what to which account or session: one structured log line and one count for
 // each act, and, where a program keeps it, one row in a table. A record names users and sessions by id and never holds a
-// password, a token, a cookie or a hash.
+// password, a token, a cookie or the hash of one.
 //
-// Recording never waits for the database. docs/audit.md says what may be missing from the table, and never is from the log.
+// Recording never waits for the database or for whoever reads the log. docs/audit.md says what may be missing where.
 package audit
 
 import (

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -93,4 +94,17 @@ func (f *fixture) sessionsOf(t testing.TB, h held) []sessionBody {
 	var body sessionsBody
 	a.decode(t, &body)
 	return body.Sessions
+}
+
+func TestSessionHasTheAddressWithoutItsZone(t *testing.T) {
+	f := newFixture(t)
+	f.signUp(t, "alice")
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/api/user/login", strings.NewReader(credentialsOf("alice", goodPassword)))
+	r.Header.Set("Content-Type", "application/json")
+	r.RemoteAddr = "[fe80:1234:5678:9abc:def0:1234:5678:9abc%a-long-interface]:1234"
+	f.Config.Handler.ServeHTTP(httptest.NewRecorder(), r)
+	list := f.sessionsOf(t, f.signIn(t, "alice"))
+	if len(list) != 2 || list[1].IP != "fe80:1234:5678:9abc:def0:1234:5678:9abc" {
+		t.Errorf("the sessions are %+v", list)
+	}
 }

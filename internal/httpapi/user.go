@@ -3,6 +3,7 @@ package httpapi
 import (
 	"errors"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -74,7 +75,7 @@ func (s *server) login(w http.ResponseWriter, r *http.Request) error {
 	if err := s.throttle(r, s.logins, "login"); err != nil {
 		return err
 	}
-	client := session.Client{UserAgent: printable(r.UserAgent(), 255), IP: middleware.GetClientIP(r.Context())}
+	client := session.Client{UserAgent: printable(r.UserAgent(), 255), IP: withoutZone(address)}
 	grant, err := s.Accounts.Login(r.Context(), *in.Username, *in.Password, client, s.refreshToken(r))
 	if !errors.Is(err, account.ErrInvalidCredentials) {
 		s.logins.refund(address) // only failed guesses count
@@ -160,6 +161,15 @@ func (s *server) throttle(r *http.Request, l *limiter, name string) error {
 		s.Audit.Record(r.Context(), audit.Event{Action: audit.Throttle, Result: name})
 	}
 	return err
+}
+
+// withoutZone is an address as it is stored: the name of this machine's interface, which a link-local one has, says
+// nothing about the client and could be longer than the column.
+func withoutZone(a netip.Addr) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.WithZone("").String()
 }
 
 // printable returns the first n characters of a header, with anything but printable ASCII replaced: it is stored,
