@@ -1,0 +1,19 @@
+package httpapi
+
+import (
+	"net/http"
+	"testing"
+)
+
+// What helps developers and operators is not there for the public, unless the settings say so.
+func TestProductionShowsNoPages(t *testing.T) {
+	f := newFixture(t, "LATCHKEY_ENV=production", "LATCHKEY_PUBLIC_URL=https://auth.example.com",
+		"LATCHKEY_REFRESH_SECRET=q5cJ0mPz8Xb1y3nW7uVtR6sKdA2eLhGfZxQoYiNp4Tk=")
+	for _, path := range []string{
+		"/swagger", "/swagger/", "/swagger/index.html", "/swagger/swagger-ui.css", "/openapi.yaml", "/openapi.json", "/demo", "/demo/",
+		"/metrics", "/debug", "/debug/pprof/", "/debug/pprof/cmdline", "/debug/pprof/heap", "/debug/vars", "/.git/config", "/.env",
+	} {
+		wantProblem(t, f.do(t, http.MethodGet, path, ""), http.StatusNotFound, "not_found")
+	}
+	wantStatus(t, f.do(t, http.MethodGet, "/livez", ""), http.StatusOK)
+}
