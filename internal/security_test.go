@@ -61,7 +61,7 @@ func TestSecurityPageNamesEachRequirementAndNoTestThatIsGone(t *testing.T) {
 		var in string
 		var named int
 		for _, found := range reference.FindAllStringSubmatch(shown, -1) {
-			there := true
+			var there bool
 			switch pkg, test, script, step := found[1], found[2], found[3], found[4]; {
 			case pkg != "":
 				in = pkg
