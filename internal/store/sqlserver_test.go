@@ -131,8 +131,16 @@ func TestParametersForSQLServerHaveTheirTypes(t *testing.T) {
 	_ = s.DeleteUser(ctx, user.ID)
 	_ = s.AppendAuditEvents(ctx, []audit.Event{{ID: uuid.UUID{3}, At: now}, {ID: uuid.UUID{4}, At: now, UserID: user.ID, SessionID: session.ID}})
 	ignore(s.AuditEvents(ctx, AuditFilter{UserID: user.ID, Action: audit.Login, Since: now, Before: uuid.UUID{9}}, 10))
-	if len(*list) != 15 {
-		t.Fatalf("%d statements were recorded, want 15: %v", len(*list), *list)
+	throttle := LoginThrottle{KeyHash: session.CurrentHash, Failures: 1, ChargedAt: now, BlockedUntil: now}
+	ignore(s.LoginThrottleByKey(ctx, throttle.KeyHash))
+	_ = s.CreateLoginThrottle(ctx, throttle)
+	ignore(s.AdvanceLoginThrottle(ctx, throttle, throttle))
+	_ = s.DeleteLoginThrottle(ctx, throttle.KeyHash)
+	ignore(s.SignInAddresses(ctx, "a", now))
+	_ = s.CreateUsers(ctx, []User{user, user})
+	ignore(s.TakenNames(ctx, []string{"a", "b"}))
+	if len(*list) != 22 {
+		t.Fatalf("%d statements were recorded, want 22: %v", len(*list), *list)
 	}
 	conn := new(mssql.Conn)
 	for _, statement := range *list {
@@ -162,6 +170,10 @@ func TestParametersForSQLServerHaveTheirTypes(t *testing.T) {
 		}
 		if strings.Contains(statement.sql, "MERGE") || strings.Contains(statement.sql, "RETURNING") {
 			t.Errorf("a statement that SQL Server runs badly or not at all: %s", statement.sql)
+		}
+		// GORM adds this where a limit has no order; with DISTINCT it is error 145.
+		if strings.Contains(statement.sql, "DISTINCT") && strings.Contains(statement.sql, "(SELECT NULL)") {
+			t.Errorf("a statement that SQL Server refuses: %s", statement.sql)
 		}
 	}
 }
@@ -193,11 +205,13 @@ func TestTimesGoToSQLServerInUTC(t *testing.T) {
 }
 
 // A statement with more than 2,100 parameters is refused, and with it the whole batch.
-func TestAuditBatchesFitIntoAStatementOfSQLServer(t *testing.T) {
+func TestBatchesFitIntoAStatementOfSQLServer(t *testing.T) {
 	s, list := recordSQLServer(t)
 	_ = s.AppendAuditEvents(t.Context(), make([]audit.Event, 2*auditBatch+1))
-	if len(*list) != 3 {
-		t.Errorf("%d statements were recorded, want 3", len(*list))
+	_ = s.CreateUsers(t.Context(), make([]User, UserBatch))
+	_, _ = s.TakenNames(t.Context(), make([]string, UserBatch))
+	if len(*list) != 5 {
+		t.Errorf("%d statements were recorded, want 5", len(*list))
 	}
 	for _, statement := range *list {
 		if n := len(statement.vars); n >= 2100 {
