@@ -115,8 +115,12 @@ func (s *Service) SetPassword(ctx context.Context, name, replacement string) (st
 		return store.User{}, errors.New("the password was changed by somebody else at the same moment: try again")
 	}
 	s.audit.Record(ctx, audit.Event{Action: audit.Administer, Result: "set_password", UserID: user.ID})
-	key := s.names.NameHash(user.CanonicalName)
-	return user, s.store.DeleteLoginThrottle(ctx, key[:])
+	for _, key := range s.names.NameHashes(user.CanonicalName) { // a running server may still use another secret
+		if err := s.store.DeleteLoginThrottle(ctx, key[:]); err != nil {
+			return store.User{}, err
+		}
+	}
+	return user, nil
 }
 
 // EndSessions ends the sessions of a user, or of everybody if name is "", and returns how many. ErrNotFound: there is

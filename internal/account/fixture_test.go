@@ -31,6 +31,7 @@ type fixture struct {
 	now      time.Time
 	logs     *logs
 	counts   *storetest.Statements
+	secret   []byte // behind the hashes of names
 	// interrupt, where it is set, runs once, when a session next asks for the time. Its start asks before it writes, so
 	// what another request does between the check of a password and that can be played without luck.
 	interrupt func()
@@ -56,7 +57,8 @@ func newFixture(t testing.TB) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	refresh, err := token.NewRefreshKeys([]token.RefreshSecret{{Value: token.NewSecret()}}, time.Now)
+	secret := bytes.Repeat([]byte{7}, token.SecretSize)
+	refresh, err := token.NewRefreshKeys([]token.RefreshSecret{{Value: secret}}, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,6 +67,7 @@ func newFixture(t testing.TB) *fixture {
 		Policy:    session.Policy{Grace: 30 * time.Second, Idle: 7 * 24 * time.Hour, Absolute: 30 * 24 * time.Hour},
 		AccessTTL: 10 * time.Minute, RevocationDelay: time.Minute, MaxPerUser: 20, Now: now,
 	}, f.store, access, refresh, log)
+	f.secret = secret
 	f.Service = NewService(Dependencies{
 		Store: f.store, Hasher: password.NewHasher(8), Policy: password.NewPolicy(8, "latchkey", "auth.example.com"),
 		Sessions: f.sessions, Names: refresh, Audit: log, Now: func() time.Time { return f.now },

@@ -84,7 +84,7 @@ type attempt struct {
 	// leave gives back the place among the hashes under way.
 	leave func()
 	key   []byte
-	// nameHash stands for the name in the audit log.
+	// nameHash stands for the name in the audit log, if nobody has it.
 	nameHash string
 }
 
@@ -119,9 +119,21 @@ func (s *Service) beginAttempt(ctx context.Context, canonical string, source fun
 		}
 	}
 	if errors.As(err, &throttled) {
-		s.audit.Record(ctx, audit.Event{Action: audit.Throttle, Result: "account", NameHash: a.nameHash})
+		s.recordThrottle(ctx, canonical, a.nameHash)
 	}
 	return a, err
+}
+
+// recordThrottle records an attempt at a closed name, under its user if there is one: whoever looks into an account
+// should find it. What the database is asked is the same for every name.
+func (s *Service) recordThrottle(ctx context.Context, canonical, nameHash string) {
+	event := audit.Event{Action: audit.Throttle, Result: "account"}
+	if user, err := s.store.UserByName(ctx, canonical); err == nil {
+		event.UserID = user.ID
+	} else {
+		event.NameHash = nameHash
+	}
+	s.audit.Record(ctx, event)
 }
 
 // nameHash stands for a name in the audit log.
@@ -132,26 +144,17 @@ func inAudit(hash [sha256.Size]byte) string { return hex.EncodeToString(hash[:16
 func (a *attempt) charge(ctx context.Context) error {
 	for range maxCharges {
 		now := a.service.now()
-		t, err := a.service.store.LoginThrottleByKey(ctx, a.key)
-		isNew := errors.Is(err, store.ErrNotFound)
-		if err != nil && !isNew {
+		t, err := a.service.store.LoginThrottle(ctx, a.key)
+		if err != nil {
 			return err
 		}
 		next, wait := charged(t, now)
 		if wait > 0 {
 			return &ThrottledError{Wait: wait}
 		}
-		counted := true
-		if isNew {
-			next.KeyHash = a.key
-			err = a.service.store.CreateLoginThrottle(ctx, next)
-		} else {
-			counted, err = a.service.store.AdvanceLoginThrottle(ctx, t, next)
+		if counted, err := a.service.store.AdvanceLoginThrottle(ctx, t, next); counted || err != nil {
+			return err
 		}
-		if errors.Is(err, store.ErrDuplicate) || err == nil && !counted {
-			continue
-		}
-		return err
 	}
 	return fmt.Errorf("%w: a login throttle kept moving", store.ErrUnavailable)
 }
@@ -170,8 +173,8 @@ func (a *attempt) settle(ctx context.Context, err error) {
 		return
 	}
 	for range maxCharges {
-		t, err := a.service.store.LoginThrottleByKey(ctx, a.key)
-		if err != nil { // a success has come in between, or the database is away
+		t, err := a.service.store.LoginThrottle(ctx, a.key)
+		if err != nil || t.Failures == 0 { // the database is away, or a success has come in between
 			return
 		}
 		if moved, err := a.service.store.AdvanceLoginThrottle(ctx, t, refunded(t)); moved || err != nil {

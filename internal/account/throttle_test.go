@@ -1,6 +1,7 @@
 package account
 
 import (
+	"bytes"
 	"errors"
 	"net/netip"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"latchkey/internal/session"
 	"latchkey/internal/store"
 	"latchkey/internal/store/storetest"
+	"latchkey/internal/token"
 )
 
 var (
@@ -272,6 +274,27 @@ func TestWrongCurrentPasswordCountsAsAGuess(t *testing.T) {
 	var throttled *ThrottledError
 	if err := f.ChangePassword(t.Context(), p, goodPassword, "another good phrase"); !errors.As(err, &throttled) {
 		t.Errorf("after ten wrong passwords the next try gives %v", err)
+	}
+}
+
+// The command may use another secret than the running server: one that came to it without a time.
+func TestOperatorsNewPasswordOpensTheNameUnderAnySecret(t *testing.T) {
+	f := newFixture(t)
+	f.create(t, "alice")
+	for range 6 {
+		f.guess(t, "alice", elsewhere)
+	}
+	old := token.RefreshSecret{Value: f.secret}
+	operator := *f.Service
+	var err error
+	if operator.names, err = token.NewRefreshKeys([]token.RefreshSecret{{Value: bytes.Repeat([]byte{1}, token.SecretSize)}, old}, time.Now); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := operator.SetPassword(t.Context(), "alice", "another good phrase"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Login(t.Context(), "alice", "another good phrase", elsewhere, ""); err != nil {
+		t.Errorf("the new password gives %v", err)
 	}
 }
 

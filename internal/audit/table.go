@@ -126,11 +126,12 @@ func (t *table) add(e Event) {
 }
 
 // isAnybodys tells whether strangers can make events like this one without end: whoever sends junk must not fill the
-// disk. A token that was once good counts as junk too: its user may send it as often as they like. All else of a known
-// user takes a login or a refresh, which have limits of their own, and what an operator does no flood may hide.
+// disk. A token that was once good counts as junk too: its user may send it as often as they like, and so does a try at a
+// closed name. All else of a known user takes a login or a refresh, which have limits of their own, and what an operator
+// does no flood may hide.
 func (e Event) isAnybodys() bool {
 	switch e.Action {
-	case Verify, Forbidden:
+	case Verify, Forbidden, Throttle:
 		return true
 	case Administer, KeyChange:
 		return false

@@ -45,8 +45,8 @@ func (c *Config) check(r *reader) {
 		}
 		return
 	}
-	if r.values["LATCHKEY_PUBLIC_URL"] == "" && r.wasRead("LATCHKEY_ADDR") && !isLoopbackAddress(c.Addr) {
-		r.fault("LATCHKEY_PUBLIC_URL", "must be set in production: it decides the issuer, the cookie and the server's own origin")
+	if r.values["LATCHKEY_PUBLIC_URL"] == "" {
+		r.fault("LATCHKEY_PUBLIC_URL", "must be set in production, like https://auth.example.com: it decides the issuer, the cookie and the server's own origin")
 	}
 	if r.wasRead("LATCHKEY_PUBLIC_URL") && !c.SecureCookies() && !isLoopbackHost(c.PublicURL.Hostname()) {
 		r.fault("LATCHKEY_PUBLIC_URL", "must be https in production: with http, passwords and tokens travel in the clear")

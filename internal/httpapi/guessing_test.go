@@ -37,16 +37,21 @@ func TestGuessedNamesAreClosedAlike(t *testing.T) {
 }
 
 func TestClosedNameIsAuditedAndDoesNotUseUpTheAddress(t *testing.T) {
-	f := newFixture(t, "LATCHKEY_LIMIT_LOGIN=6/10m")
-	f.signUp(t, "alice")
+	f := newFixture(t, "LATCHKEY_LIMIT_LOGIN=6/10m", "LATCHKEY_TRUSTED_PROXIES=127.0.0.1/32")
+	alice := f.signUp(t, "alice")
 	for range 5 {
 		wantProblem(t, wrongLogin(t, f), http.StatusUnauthorized, "invalid_credentials")
 	}
 	for range 20 { // no guess was made
 		wantLimited(t, wrongLogin(t, f), 1)
 	}
-	if !regexp.MustCompile(`"action":"throttle","result":"account","name_hash":"[0-9a-f]{32}"`).MatchString(f.logs.String()) {
-		t.Error("the audit log has no throttle with the name's hash")
+	for range 6 {
+		f.do(t, http.MethodPost, "/api/user/login", credentialsOf("nobody", goodPassword), "X-Forwarded-For", "192.0.2.77")
+	}
+	for _, want := range []string{`"user_id":"` + alice.ID.String() + `"`, `"name_hash":"[0-9a-f]{32}"`} {
+		if !regexp.MustCompile(`"action":"throttle","result":"account",` + want).MatchString(f.logs.String()) {
+			t.Errorf("the audit log has no throttle with %s", want)
+		}
 	}
 	f.signUp(t, "bob")
 	f.signIn(t, "bob")

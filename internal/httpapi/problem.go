@@ -70,8 +70,6 @@ var problems = []struct {
 	{errDraining, problem{503, "unavailable", "The server is shutting down"}},
 }
 
-var tooMany = problem{429, "too_many_requests", "Too many requests: wait as long as the Retry-After header says"}
-
 // retryAfter is what a client is told to wait where nothing better is known.
 const retryAfter = 2 * time.Second
 
@@ -113,9 +111,9 @@ func (s *server) writeProblem(w http.ResponseWriter, r *http.Request, err error)
 	case errors.As(err, &malformed):
 		p = problem{400, "malformed_request", malformed.detail}
 	case errors.As(err, &limit):
-		p, wait = tooMany, limit.wait
+		p, wait = problem{429, "too_many_requests", "Too many requests: wait as long as the Retry-After header says"}, limit.wait
 	case errors.As(err, &throttled):
-		p, wait = tooMany, throttled.Wait
+		p, wait = problem{429, "too_many_requests", "Too many wrong passwords for this name: wait as long as the Retry-After header says"}, throttled.Wait
 	case errors.As(err, &invalid):
 		p = problem{422, "validation_failed", "Some fields cannot be accepted: see errors"}
 		for _, f := range invalid.Fields {

@@ -132,8 +132,8 @@ func TestParametersForSQLServerHaveTheirTypes(t *testing.T) {
 	_ = s.AppendAuditEvents(ctx, []audit.Event{{ID: uuid.UUID{3}, At: now}, {ID: uuid.UUID{4}, At: now, UserID: user.ID, SessionID: session.ID}})
 	ignore(s.AuditEvents(ctx, AuditFilter{UserID: user.ID, Action: audit.Login, Since: now, Before: uuid.UUID{9}}, 10))
 	throttle := LoginThrottle{KeyHash: session.CurrentHash, Failures: 1, ChargedAt: now, BlockedUntil: now}
-	ignore(s.LoginThrottleByKey(ctx, throttle.KeyHash))
-	_ = s.CreateLoginThrottle(ctx, throttle)
+	ignore(s.LoginThrottle(ctx, throttle.KeyHash))
+	ignore(s.AdvanceLoginThrottle(ctx, LoginThrottle{}, throttle))
 	ignore(s.AdvanceLoginThrottle(ctx, throttle, throttle))
 	_ = s.DeleteLoginThrottle(ctx, throttle.KeyHash)
 	ignore(s.SignInAddresses(ctx, "a", now))

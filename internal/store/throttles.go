@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -16,21 +17,26 @@ type LoginThrottle struct {
 	ChargedAt, BlockedUntil time.Time
 }
 
-// LoginThrottleByKey finds a throttle, or returns ErrNotFound.
-func (s *Store) LoginThrottleByKey(ctx context.Context, keyHash []byte) (LoginThrottle, error) {
-	var t LoginThrottle
-	err := s.read.WithContext(ctx).Where("key_hash = ?", keyHash).Take(&t).Error
-	return t, wrap(err)
+// LoginThrottle returns the throttle of a key; where there is none, one without failures whose times are zero.
+func (s *Store) LoginThrottle(ctx context.Context, keyHash []byte) (LoginThrottle, error) {
+	t := LoginThrottle{KeyHash: keyHash}
+	err := wrap(s.read.WithContext(ctx).Where("key_hash = ?", keyHash).Take(&t).Error)
+	if errors.Is(err, ErrNotFound) {
+		return t, nil
+	}
+	return t, err
 }
 
-// CreateLoginThrottle adds a throttle. ErrDuplicate: there is one with its key; of parallel calls one succeeds.
-func (s *Store) CreateLoginThrottle(ctx context.Context, t LoginThrottle) error {
-	return wrap(s.write.WithContext(ctx).Create(&t).Error)
-}
-
-// AdvanceLoginThrottle replaces a throttle if it is still as it was in from; false says that it is not, and nothing
-// changed. It is one conditional statement, exact under every isolation level.
+// AdvanceLoginThrottle replaces a throttle if it is still as it was in from, which LoginThrottle returned; false says
+// that it is not, and nothing changed. It is one statement, exact under every isolation level.
 func (s *Store) AdvanceLoginThrottle(ctx context.Context, from, to LoginThrottle) (bool, error) {
+	if from.ChargedAt.IsZero() { // there was none: of parallel calls the primary key lets one through
+		err := wrap(s.write.WithContext(ctx).Create(&to).Error)
+		if errors.Is(err, ErrDuplicate) {
+			return false, nil
+		}
+		return err == nil, err
+	}
 	r := s.write.WithContext(ctx).Model(&LoginThrottle{}).
 		Where("key_hash = ? AND failures = ? AND charged_at = ? AND blocked_until = ?",
 			from.KeyHash, from.Failures, from.ChargedAt, from.BlockedUntil).

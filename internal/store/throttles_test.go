@@ -2,7 +2,6 @@ package store_test
 
 import (
 	"bytes"
-	"errors"
 	"reflect"
 	"slices"
 	"sync"
@@ -23,37 +22,38 @@ func newThrottle(key byte) store.LoginThrottle {
 func TestLoginThrottleReadsBackUntilItIsDeleted(t *testing.T) {
 	s := storetest.Open(t)
 	want, other := newThrottle(1), newThrottle(2)
-	if _, err := s.LoginThrottleByKey(t.Context(), want.KeyHash); !errors.Is(err, store.ErrNotFound) {
-		t.Errorf("before there is one LoginThrottleByKey gives %v, want ErrNotFound", err)
+	none := store.LoginThrottle{KeyHash: want.KeyHash}
+	if got, err := s.LoginThrottle(t.Context(), want.KeyHash); err != nil || !reflect.DeepEqual(got, none) {
+		t.Errorf("before there is one LoginThrottle gives %+v and %v, want one without failures", got, err)
 	}
 	for _, throttle := range []store.LoginThrottle{want, other} {
-		if err := s.CreateLoginThrottle(t.Context(), throttle); err != nil {
+		if made, err := s.AdvanceLoginThrottle(t.Context(), store.LoginThrottle{KeyHash: throttle.KeyHash}, throttle); err != nil || !made {
 			t.Fatal(err)
 		}
 	}
-	if err := s.CreateLoginThrottle(t.Context(), want); !errors.Is(err, store.ErrDuplicate) {
-		t.Errorf("a second one with its key gives %v, want ErrDuplicate", err)
+	if made, err := s.AdvanceLoginThrottle(t.Context(), none, want); err != nil || made {
+		t.Errorf("a second one with its key is made: %t (%v)", made, err)
 	}
-	if got, err := s.LoginThrottleByKey(t.Context(), want.KeyHash); err != nil || !reflect.DeepEqual(got, want) {
-		t.Errorf("LoginThrottleByKey gives\n%+v (%v), want\n%+v", got, err, want)
+	if got, err := s.LoginThrottle(t.Context(), want.KeyHash); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("LoginThrottle gives\n%+v (%v), want\n%+v", got, err, want)
 	}
 	for range 2 { // there being none is no error
 		if err := s.DeleteLoginThrottle(t.Context(), want.KeyHash); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := s.LoginThrottleByKey(t.Context(), want.KeyHash); !errors.Is(err, store.ErrNotFound) {
-		t.Errorf("a deleted one gives %v", err)
+	if got, err := s.LoginThrottle(t.Context(), want.KeyHash); err != nil || !reflect.DeepEqual(got, none) {
+		t.Errorf("a deleted one gives %+v and %v", got, err)
 	}
-	if _, err := s.LoginThrottleByKey(t.Context(), other.KeyHash); err != nil {
-		t.Errorf("the other one gives %v", err)
+	if got, err := s.LoginThrottle(t.Context(), other.KeyHash); err != nil || !reflect.DeepEqual(got, other) {
+		t.Errorf("the other one gives %+v and %v", got, err)
 	}
 }
 
 func TestLoginThrottleAdvancesOnlyFromWhatItIs(t *testing.T) {
 	s := storetest.Open(t)
 	row := newThrottle(1)
-	if err := s.CreateLoginThrottle(t.Context(), row); err != nil {
+	if _, err := s.AdvanceLoginThrottle(t.Context(), store.LoginThrottle{}, row); err != nil {
 		t.Fatal(err)
 	}
 	next := row
@@ -73,7 +73,7 @@ func TestLoginThrottleAdvancesOnlyFromWhatItIs(t *testing.T) {
 	if moved, err := s.AdvanceLoginThrottle(t.Context(), row, next); err != nil || !moved {
 		t.Fatalf("AdvanceLoginThrottle gives %t and %v", moved, err)
 	}
-	if got, err := s.LoginThrottleByKey(t.Context(), row.KeyHash); err != nil || !reflect.DeepEqual(got, next) {
+	if got, err := s.LoginThrottle(t.Context(), row.KeyHash); err != nil || !reflect.DeepEqual(got, next) {
 		t.Errorf("it is now\n%+v (%v), want\n%+v", got, err, next)
 	}
 }
@@ -81,7 +81,7 @@ func TestLoginThrottleAdvancesOnlyFromWhatItIs(t *testing.T) {
 func TestOneOfParallelChargesWins(t *testing.T) {
 	s := storetest.Open(t)
 	row := newThrottle(1)
-	if err := s.CreateLoginThrottle(t.Context(), row); err != nil {
+	if _, err := s.AdvanceLoginThrottle(t.Context(), store.LoginThrottle{}, row); err != nil {
 		t.Fatal(err)
 	}
 	for range 10 {

@@ -209,7 +209,21 @@ func (k *RefreshKeys) Parse(s string) (Refresh, error) {
 // typed into the wrong field. It is HMAC-SHA-256 under a key of the secret in use, so that without that secret nobody
 // can try out names, and all replicas agree; with another secret in use the same name has another hash.
 func (k *RefreshKeys) NameHash(canonicalName string) [sha256.Size]byte {
-	h := hmac.New(sha256.New, k.inUse().name)
+	return k.inUse().hash(canonicalName)
+}
+
+// NameHashes returns the hashes of a name under all secrets, in use or not.
+func (k *RefreshKeys) NameHashes(canonicalName string) [][sha256.Size]byte {
+	keys := *k.keys.Load()
+	hashes := make([][sha256.Size]byte, len(keys))
+	for i, key := range keys {
+		hashes[i] = key.hash(canonicalName)
+	}
+	return hashes
+}
+
+func (key *refreshKey) hash(canonicalName string) [sha256.Size]byte {
+	h := hmac.New(sha256.New, key.name)
 	h.Write([]byte(canonicalName))
 	return [sha256.Size]byte(h.Sum(nil))
 }
