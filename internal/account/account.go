@@ -133,8 +133,11 @@ func (s *Service) Login(ctx context.Context, name, pass string, client session.C
 	if err != nil {
 		return session.Grant{}, err
 	}
-	grant, err := s.login(ctx, canonical, pass, client, presented, attempt.nameHash)
-	attempt.settle(ctx, err)
+	var grant session.Grant
+	err = attempt.run(ctx, func() error {
+		grant, err = s.login(ctx, canonical, pass, client, presented, attempt.nameHash)
+		return err
+	})
 	return grant, err
 }
 
@@ -232,15 +235,17 @@ func (s *Service) ChangePassword(ctx context.Context, p session.Principal, curre
 	if err != nil {
 		return err
 	}
-	result, err := s.changePassword(ctx, p, current, replacement)
-	if err == nil {
+	return attempt.run(ctx, func() error {
+		result, err := s.changePassword(ctx, p, current, replacement)
+		if err != nil {
+			return err
+		}
 		s.audit.Record(ctx, audit.Event{Action: audit.PasswordChange, Result: result, UserID: p.UserID, SessionID: p.SessionID})
 		if result != "ok" {
-			err = ErrInvalidCredentials
+			return ErrInvalidCredentials
 		}
-	}
-	attempt.settle(ctx, err)
-	return err
+		return nil
+	})
 }
 
 // changePassword returns what became of it, in a word of the audit log.

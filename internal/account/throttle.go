@@ -30,8 +30,12 @@ const familiarTime = 30 * 24 * time.Hour
 // refused, so more than that takes successes in between.
 const maxCharges = 20
 
-// settleTime bounds the write after an attempt whose client may have left.
-const settleTime = 5 * time.Second
+// throttleTime bounds each change of a throttle. It is made even if the client has left: a charge that is written, but
+// whose answer the client did not wait for, could not be taken back.
+const throttleTime = 5 * time.Second
+
+// errUndecided is what came of an attempt that did not come to its end.
+var errUndecided = errors.New("account: undecided")
 
 // ThrottledError says that there have been too many wrong guesses at a name, whether or not it exists. Nothing was
 // decided and nothing counted.
@@ -59,11 +63,11 @@ func waitAfter(failures int) time.Duration {
 // charged counts one more attempt, as a failure until it is known to be none, or returns how long it has to wait: then
 // nothing is counted, so that attempts during a wait do not lengthen it.
 func charged(t store.LoginThrottle, now time.Time) (next store.LoginThrottle, wait time.Duration) {
-	if wait := t.BlockedUntil.Sub(now); wait > 0 {
-		return t, min(wait, longestWait) // a clock that was set back makes nobody wait longer
+	if now.Sub(t.ChargedAt).Abs() > forgetAfter { // or a clock had run ahead, and would close the name for as long
+		t.Failures, t.BlockedUntil = 0, time.Time{}
 	}
-	if now.Sub(t.ChargedAt) > forgetAfter {
-		t.Failures = 0
+	if wait := t.BlockedUntil.Sub(now); wait > 0 {
+		return t, min(wait, longestWait)
 	}
 	t.Failures++
 	t.ChargedAt, t.BlockedUntil = now, now.Add(waitAfter(t.Failures))
@@ -86,6 +90,8 @@ type attempt struct {
 	key   []byte
 	// nameHash stands for the name in the audit log, if nobody has it.
 	nameHash string
+	// before and after are the throttle as the charge found and left it.
+	before, after store.LoginThrottle
 }
 
 // beginAttempt charges an attempt at a canonical name. Where wrong guesses have closed the name to everybody, source
@@ -142,6 +148,8 @@ func (s *Service) nameHash(name string) string { return inAudit(s.names.NameHash
 func inAudit(hash [sha256.Size]byte) string { return hex.EncodeToString(hash[:16]) }
 
 func (a *attempt) charge(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), throttleTime)
+	defer cancel()
 	for range maxCharges {
 		now := a.service.now()
 		t, err := a.service.store.LoginThrottle(ctx, a.key)
@@ -153,26 +161,40 @@ func (a *attempt) charge(ctx context.Context) error {
 			return &ThrottledError{Wait: wait}
 		}
 		if counted, err := a.service.store.AdvanceLoginThrottle(ctx, t, next); counted || err != nil {
+			a.before, a.after = t, next
 			return err
 		}
 	}
 	return fmt.Errorf("%w: a login throttle kept moving", store.ErrUnavailable)
 }
 
+// run does what the attempt is about, and settles it.
+func (a *attempt) run(ctx context.Context, f func() error) error {
+	err := errUndecided // what a panic leaves behind
+	defer func() { a.settle(ctx, err) }()
+	err = f()
+	return err
+}
+
 // settle ends the attempt by what came of it: a success forgets the failures, a wrong guess stays charged, and anything
-// else is taken back. It does so even if the client has left; where the database does not let it, the charge stays.
+// else is taken back. Where the database does not let it, the charge stays.
 func (a *attempt) settle(ctx context.Context, err error) {
 	defer a.leave()
 	if errors.Is(err, ErrInvalidCredentials) {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), throttleTime)
 	defer cancel()
 	if err == nil {
 		_ = a.service.store.DeleteLoginThrottle(ctx, a.key)
 		return
 	}
-	for range maxCharges {
+	if !a.before.ChargedAt.IsZero() {
+		if moved, err := a.service.store.AdvanceLoginThrottle(ctx, a.after, a.before); moved || err != nil {
+			return
+		}
+	}
+	for range maxCharges { // others were charged since, or it was the first
 		t, err := a.service.store.LoginThrottle(ctx, a.key)
 		if err != nil || t.Failures == 0 { // the database is away, or a success has come in between
 			return

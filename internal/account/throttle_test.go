@@ -2,6 +2,7 @@ package account
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"net/netip"
 	"strings"
@@ -395,6 +396,68 @@ func TestUndecidedAttemptIsNotCounted(t *testing.T) {
 			t.Fatalf("a guess has to wait %s", wait)
 		}
 	}
+}
+
+func TestUndecidedAttemptGivesTheWaitBackThatWasOver(t *testing.T) {
+	f := newFixture(t)
+	for range 8 {
+		f.now = f.now.Add(longestWait)
+		f.guess(t, "alice", elsewhere)
+	}
+	f.now = f.now.Add(longestWait)
+	a, err := f.beginAttempt(t.Context(), "alice", func() (string, error) { return "", nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.settle(t.Context(), store.ErrUnavailable)
+	if wait := f.guess(t, "alice", elsewhere); wait != 0 {
+		t.Errorf("after a try of which nothing came there is a wait of %s", wait)
+	}
+}
+
+// A charge whose client has left is written all the same, so it must be known, and taken back.
+func TestClientThatLeavesChargesNothing(t *testing.T) {
+	f := newFixture(t)
+	f.create(t, "alice")
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	for range 20 {
+		if _, err := f.Login(gone, "alice", "a wrong password", elsewhere, ""); !errors.Is(err, context.Canceled) {
+			t.Fatalf("Login gives %v", err)
+		}
+	}
+	for range 5 {
+		if wait := f.guess(t, "alice", elsewhere); wait != 0 {
+			t.Fatalf("a guess has to wait %s", wait)
+		}
+	}
+}
+
+func TestPanicTakesTheChargeAndThePlaceBack(t *testing.T) {
+	f := newFixture(t)
+	for range 8 + 64 + 1 {
+		func() {
+			defer func() { _ = recover() }()
+			a, err := f.beginAttempt(t.Context(), "alice", func() (string, error) { return "", nil })
+			if err != nil {
+				t.Errorf("an attempt gives %v", err)
+				return
+			}
+			_ = a.run(t.Context(), func() error { panic("in the middle") })
+		}()
+	}
+}
+
+// Six guesses by a clock that ran a year ahead must not close the name for a year.
+func TestClockThatWasSetBackClosesNoName(t *testing.T) {
+	f := newFixture(t)
+	f.create(t, "alice")
+	f.now = f.now.Add(365 * 24 * time.Hour)
+	for range 6 {
+		f.guess(t, "alice", elsewhere)
+	}
+	f.now = f.now.Add(-365 * 24 * time.Hour)
+	f.login(t, "alice", goodPassword)
 }
 
 func TestNameIsKeptAsKeyedHashOnly(t *testing.T) {

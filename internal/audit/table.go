@@ -133,6 +133,8 @@ func (e Event) isAnybodys() bool {
 	switch e.Action {
 	case Verify, Forbidden, Throttle:
 		return true
+	case PasswordChange: // refused before the current password is looked at, so nothing else slows it down
+		return e.Result == "invalid"
 	case Administer, KeyChange:
 		return false
 	}

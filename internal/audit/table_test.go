@@ -230,6 +230,8 @@ func TestStrangersCannotFillTheTable(t *testing.T) {
 		"junk as a token":         {Action: Verify, Result: "invalid"},
 		"a token that is revoked": {Action: Verify, Result: "revoked", UserID: userID, SessionID: sessionID},
 		"a role that is missing":  {Action: Forbidden, Result: "role", UserID: userID, SessionID: sessionID},
+		"a try at a closed name":  {Action: Throttle, Result: "account", UserID: userID},
+		"a bad new password":      {Action: PasswordChange, Result: "invalid", UserID: userID, SessionID: sessionID},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

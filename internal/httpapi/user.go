@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/netip"
@@ -57,7 +58,7 @@ func (s *server) register(w http.ResponseWriter, r *http.Request) error {
 	}
 	user, err := s.Accounts.Register(r.Context(), *in.Username, *in.Password)
 	if err != nil {
-		if !errors.Is(err, account.ErrUsernameTaken) {
+		if !errors.Is(err, account.ErrUsernameTaken) && !errors.Is(err, context.Canceled) {
 			s.registrations.refund(address) // no account came of it, and no word about which names are taken
 		}
 		return err
@@ -77,14 +78,21 @@ func (s *server) login(w http.ResponseWriter, r *http.Request) error {
 	}
 	client := session.Client{UserAgent: printable(r.UserAgent(), 255), IP: withoutZone(address)}
 	grant, err := s.Accounts.Login(r.Context(), *in.Username, *in.Password, client, s.refreshToken(r))
-	if !errors.Is(err, account.ErrInvalidCredentials) {
-		s.logins.refund(address) // only failed guesses count
+	if !isGuess(err) {
+		s.logins.refund(address)
 	}
 	if err != nil {
 		return err
 	}
 	s.writeGrant(w, r, grant)
 	return nil
+}
+
+// isGuess tells whether an attempt counts against its address: one that was wrong, one at a closed name, and one whose
+// client did not wait for the answer, for it has had its work.
+func isGuess(err error) bool {
+	var throttled *account.ThrottledError
+	return errors.Is(err, account.ErrInvalidCredentials) || errors.As(err, &throttled) || errors.Is(err, context.Canceled)
 }
 
 func (s *server) refresh(w http.ResponseWriter, r *http.Request) error {
@@ -144,10 +152,12 @@ func (s *server) changePassword(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	err := s.Accounts.ChangePassword(r.Context(), principal(r), *in.CurrentPassword, *in.NewPassword)
+	if !isGuess(err) {
+		s.logins.refund(middleware.GetClientIPAddr(r.Context()))
+	}
 	if errors.Is(err, account.ErrInvalidCredentials) {
 		return errWrongPassword
 	}
-	s.logins.refund(middleware.GetClientIPAddr(r.Context()))
 	if err != nil {
 		return err
 	}

@@ -49,13 +49,15 @@ func (s *Store) DeleteLoginThrottle(ctx context.Context, keyHash []byte) error {
 	return wrap(s.write.WithContext(ctx).Where("key_hash = ?", keyHash).Delete(&LoginThrottle{}).Error)
 }
 
-// SignInAddresses lists the addresses from which the owner of a canonical name has signed in since a time, each once, at
-// most 1000, sorted. A name that nobody has has none, and costs the same statement.
+// maxSignIns bounds what SignInAddresses reads: whoever is refused may ask for it again and again.
+const maxSignIns = 100
+
+// SignInAddresses lists the addresses of the last 100 sign-ins of a canonical name's owner, as far as they were after a
+// time, the newest first. A name that nobody has has none, and costs the same statement.
 func (s *Store) SignInAddresses(ctx context.Context, canonicalName string, since time.Time) ([]string, error) {
 	var list []string
 	err := s.read.WithContext(ctx).Table("sessions").Joins("JOIN users ON users.id = sessions.user_id").
 		Where("users.canonical_name = ? AND sessions.created_at > ?", canonicalName, since).
-		Order("sessions.ip").Limit(1000). // by what is selected: any other order, as GORM would add, SQL Server refuses
-		Distinct().Pluck("sessions.ip", &list).Error
+		Order("sessions.created_at DESC").Limit(maxSignIns).Pluck("sessions.ip", &list).Error
 	return list, wrap(err)
 }
