@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,10 +23,10 @@ func checkCommand(env environment) *cobra.Command {
 				return err
 			}
 			c.Printf("%-8s  ok\n", "settings")
-			var faults []error
+			var faults []string
 			report := func(what, state string, err error) {
 				if err != nil {
-					faults = append(faults, fmt.Errorf("%s: %w", what, err))
+					faults = append(faults, "\n  - "+what+": "+strings.ReplaceAll(err.Error(), "\n", "\n    "))
 					return
 				}
 				c.Printf("%-8s  %s\n", what, state)
@@ -35,15 +36,15 @@ func checkCommand(env environment) *cobra.Command {
 			secrets, err := checkSecrets(settings)
 			report("secret", secrets, err)
 			report("database", "ok", checkDatabase(c, string(settings.DatabaseURL)))
-			return errors.Join(faults...)
+			if len(faults) > 0 {
+				return fmt.Errorf("there are %d fault(s):%s", len(faults), strings.Join(faults, ""))
+			}
+			return nil
 		}}
 }
 
 func checkKeys(settings *config.Config) (state string, err error) {
-	keys, err := token.LoadKeys(settings.KeysDir)
-	if errors.Is(err, token.ErrNoKeys) {
-		return "", fmt.Errorf("%w: `latchkey serve` makes one in development, `latchkey keys rotate` everywhere", err)
-	}
+	keys, err := loadKeys(settings.KeysDir)
 	if err != nil {
 		return "", err
 	}
@@ -51,7 +52,7 @@ func checkKeys(settings *config.Config) (state string, err error) {
 		return "", err
 	}
 	counts := map[string]int{}
-	for _, row := range keyRows(keys, time.Now()) {
+	for _, row := range keyRows(keys, settings.KeysDir, time.Now()) {
 		counts[row.State]++
 	}
 	state = "ok"
@@ -67,7 +68,7 @@ func checkKeys(settings *config.Config) (state string, err error) {
 func checkSecrets(settings *config.Config) (state string, err error) {
 	secrets, err := loadSecrets(settings)
 	if errors.Is(err, fs.ErrNotExist) && settings.RefreshSecretFile == "" { // not in production: see the settings
-		return "none yet: the first start makes it", nil
+		return "none: the next start makes one", nil
 	}
 	if err != nil {
 		return "", err

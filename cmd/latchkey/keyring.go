@@ -177,7 +177,7 @@ func openKeys(c *config.Config, logger *slog.Logger) (token.Keys, error) {
 	}
 	switch err := key.Save(c.KeysDir); {
 	case err == nil:
-		logger.Info("made a signing key: access tokens of any other one are refused", "folder", c.KeysDir)
+		logger.Info("made the first signing key", "folder", c.KeysDir)
 	case !errors.Is(err, fs.ErrExist):
 		return nil, err
 	}
@@ -193,7 +193,7 @@ func openSecrets(c *config.Config, logger *slog.Logger) ([]config.RefreshSecret,
 	fresh := config.FormatRefreshSecrets([]config.RefreshSecret{{Value: config.Secret(token.NewSecret())}})
 	switch err := token.WriteSecret(c.KeysDir, refreshSecretFile, []byte(fresh)); {
 	case err == nil:
-		logger.Info("made a refresh secret: sessions of any other one are over", "folder", c.KeysDir)
+		logger.Info("made the refresh secret", "folder", c.KeysDir)
 	case !errors.Is(err, fs.ErrExist):
 		return nil, err
 	}

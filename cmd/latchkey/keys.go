@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,18 +18,31 @@ import (
 const secretMargin = 2 * time.Minute
 
 type keyRow struct {
-	ID        string    `json:"kid"`
-	SignsFrom time.Time `json:"signs_from"`
-	State     string    `json:"state"`
+	ID          string     `json:"kid"`
+	File        string     `json:"file"`
+	SignsFrom   time.Time  `json:"signs_from"`
+	State       string     `json:"state"`
+	NeededUntil *time.Time `json:"needed_until"` // null for the newest one, which has no end
+}
+
+// outlook is the state, and for a key that still has a use and an end, when that is.
+func (r keyRow) outlook() string {
+	if r.NeededUntil == nil || r.State == "retired" {
+		return r.State
+	}
+	return r.State + ", needed until " + r.NeededUntil.Format(time.RFC3339)
 }
 
 // keyRows says what each key is for at a time: next (it will sign), signs, verifies, or retired (nothing needs it).
-func keyRows(keys token.Keys, now time.Time) []keyRow {
+func keyRows(keys token.Keys, dir string, now time.Time) []keyRow {
 	signer := keys.Signer(now)
 	rows := make([]keyRow, len(keys))
 	for i, key := range keys {
-		rows[i] = keyRow{ID: key.ID, SignsFrom: key.SignsFrom, State: "verifies"}
+		rows[i] = keyRow{ID: key.ID, File: key.File(dir), SignsFrom: key.SignsFrom, State: "verifies"}
 		end, ends := keys.NeededUntil(i)
+		if ends {
+			rows[i].NeededUntil = &end
+		}
 		switch {
 		case key.ID == signer.ID:
 			rows[i].State = "signs"
@@ -39,6 +53,15 @@ func keyRows(keys token.Keys, now time.Time) []keyRow {
 		}
 	}
 	return rows
+}
+
+// loadKeys is token.LoadKeys that says where a first key comes from.
+func loadKeys(dir string) (token.Keys, error) {
+	keys, err := token.LoadKeys(dir)
+	if errors.Is(err, token.ErrNoKeys) {
+		err = fmt.Errorf("%w: `latchkey serve` makes one in development, `latchkey keys rotate` everywhere", err)
+	}
+	return keys, err
 }
 
 func keysCommand(env environment) *cobra.Command {
@@ -59,16 +82,20 @@ func listKeysCommand(env environment) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			keys, err := token.LoadKeys(settings.KeysDir)
+			keys, err := loadKeys(settings.KeysDir)
 			if err != nil {
 				return err
 			}
-			rows := keyRows(keys, time.Now())
+			rows := keyRows(keys, settings.KeysDir, time.Now())
 			if asJSON {
 				return printJSON(c.OutOrStdout(), rows)
 			}
 			for _, row := range rows {
-				c.Printf("%s  from %s  %s\n", row.ID, row.SignsFrom.Format(time.RFC3339), row.State)
+				from := row.SignsFrom.Format(time.RFC3339)
+				if row.SignsFrom.Unix() == 0 { // the key that the first start made
+					from = "the start"
+				}
+				c.Printf("%s  from %s  %s\n", row.ID, from, row.outlook())
 			}
 			return nil
 		}}
@@ -102,10 +129,12 @@ func rotateCommand(env environment) *cobra.Command {
 
 func addSigningKey(c *cobra.Command, dir string, signsFrom time.Time, now bool) error {
 	keys, err := token.LoadKeys(dir)
-	if errors.Is(err, token.ErrNoKeys) {
-		signsFrom = time.Now()
-	} else if err != nil {
+	first := errors.Is(err, token.ErrNoKeys)
+	if err != nil && !first {
 		return err
+	}
+	if first {
+		signsFrom = time.Now()
 	}
 	key, err := token.NewKey(signsFrom)
 	if err != nil {
@@ -116,17 +145,43 @@ func addSigningKey(c *cobra.Command, dir string, signsFrom time.Time, now bool) 
 	} else if err != nil {
 		return err
 	}
-	if now || len(keys) == 0 {
-		c.Printf("added %s in %s; it signs now\n", key.ID, dir)
-	} else {
-		c.Printf("added %s in %s; it signs from %s on: every server must have its file by then\n", key.ID, dir, signsFrom.Format(time.RFC3339))
-	}
-	if now && len(keys) > 0 {
-		c.PrintErrf("Until they have seen it, for up to %s, other servers refuse its tokens.\n"+
-			"The key before it is still accepted. If it was stolen, remove it, which clients answer with a refresh:\n  rm '%s'\n",
-			reloadInterval, keys.Signer(time.Now()).File(dir))
+	added := fmt.Sprintf("added %s as %s; it signs", key.ID, key.File(dir))
+	switch {
+	case first:
+		c.Println(added, "now")
+	case now:
+		c.Println(added, "now")
+		warnOfKeys(c, keys, dir, time.Now())
+	default:
+		c.Println(added, "from", signsFrom.Format(time.RFC3339), "on: every server must have its file by then")
+		if last := keys[len(keys)-1]; last.SignsFrom.After(time.Now()) {
+			c.PrintErrf("One waits already, from %s.\n", last.SignsFrom.Format(time.RFC3339))
+		}
 	}
 	return nil
+}
+
+// warnOfKeys tells an operator who replaces a stolen key what the keys that there were go on doing: whoever had one may
+// have had them all.
+func warnOfKeys(c *cobra.Command, keys token.Keys, dir string, now time.Time) {
+	signer := keys.Signer(now)
+	c.PrintErrf("Until they have seen it, for up to %s, other servers refuse its tokens.\n"+
+		"The key before it is still accepted. If it was stolen, remove it, which clients answer with a refresh:\n  rm '%s'\n",
+		reloadInterval, signer.File(dir))
+	accepted := "Other keys are still accepted"
+	var files []string
+	for _, key := range keys {
+		if key.ID == signer.ID {
+			continue
+		}
+		files = append(files, "'"+key.File(dir)+"'")
+		if key.SignsFrom.After(now) {
+			accepted += ", and " + key.ID + " signs from " + key.SignsFrom.Format(time.RFC3339)
+		}
+	}
+	if len(files) > 0 {
+		c.PrintErrf("%s: if they may be stolen too, remove them:\n  rm %s\n", accepted, strings.Join(files, " "))
+	}
 }
 
 func addRefreshSecret(c *cobra.Command, settings *config.Config, usedFrom time.Time, now bool) error {
@@ -150,11 +205,15 @@ func addRefreshSecret(c *cobra.Command, settings *config.Config, usedFrom time.T
 	if !now {
 		c.Printf("added a refresh secret in %s; new sessions use it from %s on: every server must have the file by then\n",
 			file, usedFrom.Format(time.RFC3339))
+		if before := secrets[1].UsedFrom; before.After(time.Now()) {
+			c.PrintErrf("One waits already, from %s.\n", before.Format(time.RFC3339))
+		}
 		return nil
 	}
 	c.Printf("added a refresh secret in %s; new sessions use it now\n", file)
 	c.PrintErrf("Until they have seen it, for up to %s, other servers refuse the sessions that begin with it.\n"+
-		"The secrets before it are still accepted. If one was stolen, remove it from the file, which ends its sessions.\n", reloadInterval)
+		"The other secrets in the file, %d, are still accepted, but no session will begin with them, nor with one that waits.\n"+
+		"Each that may be stolen, remove from the file, which ends its sessions.\n", reloadInterval, len(secrets)-1)
 	return nil
 }
 
@@ -178,23 +237,19 @@ func pruneCommand(env environment) *cobra.Command {
 }
 
 func pruneSigningKeys(c *cobra.Command, dir string, now time.Time) error {
-	keys, err := token.LoadKeys(dir)
+	keys, err := loadKeys(dir)
 	if err != nil {
 		return err
 	}
-	for i, row := range keyRows(keys, now) {
-		end, ends := keys.NeededUntil(i)
-		switch {
-		case row.State == "retired":
-			if err := keys[i].Remove(dir); err != nil {
-				return err
-			}
-			c.Printf("removed  %s\n", row.ID)
-		case ends:
-			c.Printf("kept     %s  %s, needed until %s\n", row.ID, row.State, end.Format(time.RFC3339))
-		default:
-			c.Printf("kept     %s  %s\n", row.ID, row.State)
+	for i, row := range keyRows(keys, dir, now) {
+		if row.State != "retired" {
+			c.Printf("kept     %s  %s\n", row.ID, row.outlook())
+			continue
 		}
+		if err := keys[i].Remove(dir); err != nil {
+			return err
+		}
+		c.Printf("removed  %s\n", row.ID)
 	}
 	return nil
 }
@@ -236,8 +291,8 @@ func secretsToChange(settings *config.Config) (string, []config.RefreshSecret, e
 			"that LATCHKEY_REFRESH_SECRET_FILE names", err)
 	}
 	secrets, err := loadSecrets(settings)
-	if errors.Is(err, fs.ErrNotExist) {
-		err = fmt.Errorf("%w: the first start makes it", err)
+	if errors.Is(err, fs.ErrNotExist) { // development's own: the settings are refused where they name a file that is gone
+		err = fmt.Errorf("%w: restore it from a backup, or let the next start make one, which ends all sessions", err)
 	}
 	return file, secrets, err
 }

@@ -226,7 +226,7 @@ func TestServerThatCannotStartSaysWhyLast(t *testing.T) {
 	text, _ := p.stderr.read()
 	lines := strings.Split(strings.TrimSpace(text), "\n")
 	if last := lines[len(lines)-1]; !strings.HasPrefix(last, "latchkey: ") || !strings.Contains(last, "is in use") ||
-		strings.Count(text, "is in use") != 1 || !strings.Contains(lines[0], "made a signing key") {
+		strings.Count(text, "is in use") != 1 || !strings.Contains(lines[0], "made the first signing key") {
 		t.Errorf("it says %s", text)
 	}
 	blocked, writer, err := os.Pipe()
