@@ -85,6 +85,9 @@ func (s *Service) Import(ctx context.Context, file io.ReadSeeker, progress func(
 	if err == nil {
 		err = faults.orNil()
 	}
+	if err == nil && lines == 0 {
+		err = errors.New("the file has no account: nothing was imported")
+	}
 	if err != nil {
 		return 0, err
 	}

@@ -13,6 +13,9 @@ import (
 	"latchkey/internal/store"
 )
 
+// byteOrderMark is with what Windows begins a file.
+const byteOrderMark = "\ufeff"
+
 // maxImportLine is the longest line of a file to import, in bytes. The longest name, hash and roles take a quarter of it.
 const maxImportLine = 16 << 10
 
@@ -27,6 +30,14 @@ type importRecord struct {
 // from 1.
 func readImport(file io.Reader, each func(line int, user store.User, fault string) error) error {
 	r := bufio.NewReaderSize(file, maxImportLine+len("\r\n"))
+	head, _ := r.Peek(maxImportLine) // whatever keeps it from being read keeps the first line, too
+	head, marked := bytes.CutPrefix(head, []byte(byteOrderMark))
+	if bytes.HasPrefix(bytes.TrimSpace(head), []byte("[")) {
+		return each(1, store.User{}, "want one object per line, not an array: jq -c '.[]' makes it so")
+	}
+	if marked {
+		_, _ = r.Discard(len(byteOrderMark)) // it is in the buffer
+	}
 	for number := 1; ; number++ {
 		line, err := r.ReadSlice('\n')
 		tooLong := len(bytes.TrimRight(line, "\r\n")) > maxImportLine
@@ -36,9 +47,6 @@ func readImport(file io.Reader, each func(line int, user store.User, fault strin
 		atEnd := errors.Is(err, io.EOF)
 		if err != nil && !atEnd {
 			return fmt.Errorf("read line %d: %w", number, err)
-		}
-		if number == 1 && !tooLong {
-			line = bytes.TrimPrefix(line, []byte("\ufeff")) // with which Windows begins a file
 		}
 		switch {
 		case tooLong:
@@ -68,7 +76,7 @@ func parseImport(line []byte) (store.User, string) {
 	case errors.As(err, &semantic):
 		return store.User{}, "is not an object with two texts, username and hash, and perhaps roles, a list of texts"
 	case err != nil:
-		return store.User{}, "is not valid JSON in UTF-8, one object"
+		return store.User{}, "is not one JSON object in UTF-8"
 	case record.Username == nil:
 		return store.User{}, "has no username"
 	case record.Hash == nil:

@@ -59,10 +59,10 @@ func TestImportedUsersSignIn(t *testing.T) {
 
 func TestImportSaysWhatIsWrongWithEachLine(t *testing.T) {
 	tests := map[string]struct{ line, want string }{
-		"no JSON":               {`alice,secret`, "is not valid JSON"},
-		"two objects":           {strings.TrimSpace(importLine("alice")) + importLine("bob"), "is not valid JSON"},
+		"no JSON":               {`alice,secret`, "is not one JSON object"},
+		"two objects":           {strings.TrimSpace(importLine("alice")) + importLine("bob"), "is not one JSON object"},
 		"a list":                {`[]`, "is not an object"},
-		"no UTF-8":              {`{"username": "al` + "\xff" + `ice", "hash": "x"}`, "is not valid JSON in UTF-8"},
+		"no UTF-8":              {`{"username": "al` + "\xff" + `ice", "hash": "x"}`, "is not one JSON object in UTF-8"},
 		"a member twice":        {`{"username": "alice", "username": "bob", "hash": "x"}`, "has a member twice"},
 		"an unknown member":     {`{"username": "alice", "hash": "x", "email": "a@b"}`, "has a member that is not username, hash or roles"},
 		"another case":          {`{"Username": "alice", "hash": "x"}`, "has a member that is not"},
@@ -108,6 +108,40 @@ func TestImportSaysWhatIsWrongWithEachLine(t *testing.T) {
 	}
 }
 
+func TestImportOfAnArrayHasOneFault(t *testing.T) {
+	f := newFixture(t)
+	object := strings.TrimSpace(importLine("alice"))
+	for name, text := range map[string]string{
+		"on one line":        "[" + object + "," + object + "]",
+		"a line each":        "[\n" + object + ",\n" + object + "\n]\n",
+		"from Windows":       "\ufeff[\r\n" + object + "]",
+		"behind blank lines": "\n \n [" + object + "]",
+		"longer than 16 KiB": "[" + strings.Repeat(object+",", 200) + object + "]",
+		"empty":              "[]",
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := f.importText(t, text)
+			var fault *ImportError
+			if !errors.As(err, &fault) || len(fault.Faults) != 1 || fault.More != 0 ||
+				fault.Faults[0] != (LineFault{1, "want one object per line, not an array: jq -c '.[]' makes it so"}) {
+				t.Errorf("Import gives %v", err)
+			}
+		})
+	}
+}
+
+func TestImportOfNoAccountIsAFault(t *testing.T) {
+	f := newFixture(t)
+	for _, text := range []string{"", "\n\r\n \t", "\ufeff"} {
+		if _, err := f.importText(t, text); err == nil || err.Error() != "the file has no account: nothing was imported" {
+			t.Errorf("Import of %q gives %v", text, err)
+		}
+	}
+	if got := f.logs.events(t); got != nil {
+		t.Errorf("the audit log has %v", got)
+	}
+}
+
 // More than one batch, with faults that only the database knows in each.
 func TestImportIsAllOrNothing(t *testing.T) {
 	f := newFixture(t)
@@ -136,7 +170,7 @@ func TestImportIsAllOrNothing(t *testing.T) {
 
 func TestImportOfManyBatches(t *testing.T) {
 	f := newFixture(t)
-	for _, n := range []int{0, 1, 199, 200, 201, 600} {
+	for _, n := range []int{1, 199, 200, 201, 600} {
 		var text strings.Builder
 		for i := range n {
 			text.WriteString(importLine(fmt.Sprintf("user%d-%d", n, i)))
