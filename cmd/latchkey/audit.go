@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -49,17 +50,16 @@ func newAuditRow(e audit.Event) auditRow {
 
 // auditFlags are what the command line asks for.
 type auditFlags struct {
-	user, userID, action string
-	since                time.Duration
-	limit                int
+	user, userID, action, since, limit string
 }
 
 func auditCommand(env environment) *cobra.Command {
 	var flags auditFlags
 	var asJSON bool
 	c := &cobra.Command{Use: "audit", Short: "List what was done, the newest last", Args: noArguments,
+		PreRunE: notEmpty("user", "user-id", "action", "since", "limit"),
 		RunE: func(c *cobra.Command, args []string) error {
-			filter, err := flags.filter(time.Now())
+			filter, limit, err := flags.filter(time.Now())
 			if err != nil {
 				return usageError{err}
 			}
@@ -77,9 +77,13 @@ func auditCommand(env environment) *cobra.Command {
 					}
 					filter.UserID = user.ID
 				}
-				events, err := st.AuditEvents(c.Context(), filter, flags.limit)
+				events, err := st.AuditEvents(c.Context(), filter, limit+1) // one more tells whether there is more
 				if err != nil {
 					return err
+				}
+				if len(events) > limit {
+					events = events[:limit]
+					c.PrintErrf("These are the newest %d: --limit, up to %d, shows more.\n", limit, maxAuditEvents)
 				}
 				slices.Reverse(events)
 				return printEvents(c, events, asJSON)
@@ -88,22 +92,22 @@ func auditCommand(env environment) *cobra.Command {
 	c.Flags().StringVar(&flags.user, "user", "", "only what concerns the user of this name")
 	c.Flags().StringVar(&flags.userID, "user-id", "", "only what concerns the user of this id, who may have been deleted")
 	c.Flags().StringVar(&flags.action, "action", "", "only this action, such as session.reuse")
-	c.Flags().DurationVar(&flags.since, "since", 0, "only what is no older than this, such as 24h")
-	c.Flags().IntVar(&flags.limit, "limit", 100, "at most so many, the newest ones")
+	c.Flags().StringVar(&flags.since, "since", "", "only what is no older than this `time`, such as 24h")
+	c.Flags().StringVar(&flags.limit, "limit", "100", "at most this `number`, the newest ones")
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return c
 }
 
 // filter says what the flags ask for, but for the user's name.
-func (f auditFlags) filter(now time.Time) (store.AuditFilter, error) {
-	filter := store.AuditFilter{Action: audit.Action(f.action)}
+func (f auditFlags) filter(now time.Time) (filter store.AuditFilter, limit int, err error) {
+	filter.Action = audit.Action(f.action)
 	if f.user != "" && f.userID != "" {
-		return filter, errors.New("want --user or --user-id, not both")
+		return filter, 0, errors.New("want --user or --user-id, not both")
 	}
 	if f.userID != "" {
 		id, err := uuid.Parse(f.userID)
 		if err != nil || id == uuid.Nil {
-			return filter, fmt.Errorf("--user-id %q is no id", f.userID)
+			return filter, 0, fmt.Errorf("--user-id %q is no id", f.userID)
 		}
 		filter.UserID = id
 	}
@@ -112,18 +116,20 @@ func (f auditFlags) filter(now time.Time) (store.AuditFilter, error) {
 		for _, action := range known {
 			words = append(words, string(action))
 		}
-		return filter, fmt.Errorf("there is no action %q: want one of %s", f.action, strings.Join(words, ", "))
+		return filter, 0, fmt.Errorf("there is no action %q: want one of %s", f.action, strings.Join(words, ", "))
 	}
-	if f.limit < 1 || f.limit > maxAuditEvents {
-		return filter, fmt.Errorf("want a --limit from 1 to %d", maxAuditEvents)
+	limit, err = strconv.Atoi(f.limit)
+	if err != nil || limit < 1 || limit > maxAuditEvents {
+		return filter, 0, fmt.Errorf("--limit wants a number from 1 to %d", maxAuditEvents)
 	}
-	if f.since < 0 {
-		return filter, errors.New("want a --since that is not negative")
+	if f.since != "" {
+		since, err := time.ParseDuration(f.since)
+		if err != nil || since <= 0 {
+			return filter, 0, errors.New("--since wants a time like 24h or 90m")
+		}
+		filter.Since = now.Add(-since)
 	}
-	if f.since > 0 {
-		filter.Since = now.Add(-f.since)
-	}
-	return filter, nil
+	return filter, limit, nil
 }
 
 func printEvents(c *cobra.Command, events []audit.Event, asJSON bool) error {
@@ -134,10 +140,15 @@ func printEvents(c *cobra.Command, events []audit.Event, asJSON bool) error {
 		}
 		return printJSON(c.OutOrStdout(), rows)
 	}
+	width := 0
+	for _, action := range audit.Actions() {
+		width = max(width, len(action))
+	}
 	for _, e := range events {
-		line := fmt.Sprintf("%s  %-20s  %-16s", e.At.UTC().Format(auditTimes), e.Action, e.Result)
+		line := fmt.Sprintf("%s  %-*s  %-17s", e.At.UTC().Format(auditTimes), width, e.Action, e.Result)
 		for _, field := range []struct{ name, value string }{
-			{"user_id", known(e.UserID)}, {"session_id", known(e.SessionID)}, {"name_hash", e.NameHash}, {"address", e.Address}, {"request_id", e.RequestID},
+			{"user_id", known(e.UserID)}, {"session_id", known(e.SessionID)}, {"name_hash", e.NameHash},
+			{"address", e.Address}, {"request_id", e.RequestID},
 		} {
 			if field.value != "" {
 				line += "  " + field.name + "=" + field.value

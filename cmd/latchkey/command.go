@@ -96,6 +96,18 @@ func noArguments(c *cobra.Command, args []string) error {
 	return nil
 }
 
+// notEmpty keeps a script whose variable is not set from meaning everybody or everything.
+func notEmpty(flags ...string) func(*cobra.Command, []string) error {
+	return func(c *cobra.Command, _ []string) error {
+		for _, flag := range flags {
+			if c.Flags().Changed(flag) && c.Flags().Lookup(flag).Value.String() == "" {
+				return usageError{fmt.Errorf("--%s is empty", flag)}
+			}
+		}
+		return nil
+	}
+}
+
 func exactly(n int, what string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
 		if len(args) != n {

@@ -12,6 +12,7 @@ func sessionsCommand(env environment) *cobra.Command {
 	var name string
 	var all bool
 	revoke := &cobra.Command{Use: "revoke --user NAME | --all", Short: "End the sessions of one user, or of all", Args: noArguments,
+		PreRunE: notEmpty("user"),
 		RunE: func(c *cobra.Command, args []string) error {
 			if all == (name != "") {
 				return usageError{errors.New("want either --user NAME or --all")}

@@ -10,6 +10,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 	"time"
@@ -65,8 +66,10 @@ func Open(url string) (*Store, error) {
 // OpenExisting is Open for a database that must be there already: where its file is not, it makes none.
 func OpenExisting(url string) (*Store, error) {
 	if path, isFile := strings.CutPrefix(url, sqliteScheme); isFile {
-		if _, err := os.Stat(path); err != nil {
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("%w: %w: `latchkey migrate up` makes it", ErrUnavailable, err)
+		} else if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
 		return openSQLite(path)
 	}
