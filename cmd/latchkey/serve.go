@@ -121,15 +121,20 @@ func serve(ctx context.Context, c *config.Config, logs *logSink) error {
 	}
 	stop() // a second signal is not caught any more: it ends the process
 	close(draining)
+	return s.drain(context.WithoutCancel(ctx), servers)
+}
+
+// drain stops the servers when requests under way have finished, which takes no longer than drainTime.
+func (s *services) drain(ctx context.Context, servers []*http.Server) error {
 	s.logger.Info("stopping", "requests_may_take_seconds", drainTime.Seconds())
-	if c.Production {
+	if s.config.Production {
 		time.Sleep(unreadyTime)
 	}
-	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+	ctx, cancel := context.WithTimeout(ctx, drainTime)
 	defer cancel()
 	var faults []error
 	for _, server := range servers {
-		faults = append(faults, server.Shutdown(drain))
+		faults = append(faults, server.Shutdown(ctx))
 	}
 	if err := errors.Join(faults...); err != nil {
 		return fmt.Errorf("requests were still under way after %s: %w", drainTime, err)
@@ -154,7 +159,8 @@ func listen(ctx context.Context, address string, connections int) (net.Listener,
 	var config net.ListenConfig
 	listener, err := config.Listen(ctx, "tcp", address)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("%s is in use: stop the other program, or set LATCHKEY_ADDR (or LATCHKEY_OPS_ADDR) to another address", address)
+		return nil, fmt.Errorf("%s is in use: stop the other program, or set LATCHKEY_ADDR, and LATCHKEY_PUBLIC_URL with it, "+
+			"or LATCHKEY_OPS_ADDR to another address", address)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)

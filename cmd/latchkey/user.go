@@ -144,7 +144,15 @@ func userShow(env environment) *cobra.Command {
 			if err != nil {
 				return explain(err, args[0])
 			}
-			return printUser(c, user, asJSON, "")
+			if asJSON {
+				return printJSON(c.OutOrStdout(), newUserRow(user))
+			}
+			login := "none yet"
+			if user.LastLoginAt.Valid {
+				login = user.LastLoginAt.Time.Format(time.RFC3339)
+			}
+			c.Printf("%s\n  created:      %s\n  last sign-in: %s\n", describe(user), user.CreatedAt.Format(time.RFC3339), login)
+			return nil
 		})}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return c
@@ -202,7 +210,7 @@ func printUser(c *cobra.Command, user store.User, asJSON bool, done string) erro
 	if asJSON {
 		return printJSON(c.OutOrStdout(), newUserRow(user))
 	}
-	c.Println(strings.TrimSpace(done + " " + describe(user)))
+	c.Println(done, describe(user))
 	return nil
 }
 
