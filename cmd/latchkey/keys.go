@@ -212,8 +212,8 @@ func addRefreshSecret(c *cobra.Command, settings *config.Config, usedFrom time.T
 	}
 	c.Printf("added a refresh secret in %s; new sessions use it now\n", file)
 	c.PrintErrf("Until they have seen it, for up to %s, other servers refuse the sessions that begin with it.\n"+
-		"The other secrets in the file, %d, are still accepted, but no session will begin with them, nor with one that waits.\n"+
-		"Each that may be stolen, remove from the file, which ends its sessions.\n", reloadInterval, len(secrets)-1)
+		"The file has %d more, still accepted, but no session begins with them any more, nor with one that waited.\n"+
+		"If one was stolen, remove it from the file, which ends its sessions.\n", reloadInterval, len(secrets)-1)
 	return nil
 }
 

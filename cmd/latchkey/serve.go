@@ -189,7 +189,8 @@ func (s *services) announce(ctx context.Context, address net.Addr, logs io.Write
 		return
 	}
 	base := "http://" + address.String()
-	if s.config.Addr == config.DefaultAddr {
+	_, port, _ := net.SplitHostPort(address.String())
+	if s.config.Addr == config.DefaultAddr || s.config.PublicURL.Port() == port { // pages of another origin are refused
 		base = s.config.PublicURL.String()
 	}
 	lines := []string{
