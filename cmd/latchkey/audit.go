@@ -13,6 +13,7 @@ import (
 
 	"latchkey/internal/account"
 	"latchkey/internal/audit"
+	"latchkey/internal/httpapi"
 	"latchkey/internal/store"
 )
 
@@ -21,32 +22,6 @@ const maxAuditEvents = 100_000
 
 // auditTimes has all its digits always, so that lines stand under each other.
 const auditTimes = "2006-01-02T15:04:05.000Z07:00"
-
-type auditRow struct {
-	ID        uuid.UUID    `json:"id"`
-	At        time.Time    `json:"at"`
-	Action    audit.Action `json:"action"`
-	Result    string       `json:"result"`
-	UserID    *uuid.UUID   `json:"user_id"`
-	SessionID *uuid.UUID   `json:"session_id"`
-	NameHash  *string      `json:"name_hash"`
-	Address   string       `json:"address"`
-	RequestID string       `json:"request_id"`
-}
-
-func newAuditRow(e audit.Event) auditRow {
-	row := auditRow{ID: e.ID, At: e.At, Action: e.Action, Result: e.Result, Address: e.Address, RequestID: e.RequestID}
-	if e.UserID != uuid.Nil {
-		row.UserID = &e.UserID
-	}
-	if e.SessionID != uuid.Nil {
-		row.SessionID = &e.SessionID
-	}
-	if e.NameHash != "" {
-		row.NameHash = &e.NameHash
-	}
-	return row
-}
 
 // auditFlags are what the command line asks for.
 type auditFlags struct {
@@ -134,9 +109,9 @@ func (f auditFlags) filter(now time.Time) (filter store.AuditFilter, limit int, 
 
 func printEvents(c *cobra.Command, events []audit.Event, asJSON bool) error {
 	if asJSON {
-		rows := make([]auditRow, len(events))
+		rows := make([]httpapi.Event, len(events))
 		for i, e := range events {
-			rows[i] = newAuditRow(e)
+			rows[i] = httpapi.NewEvent(e)
 		}
 		return printJSON(c.OutOrStdout(), rows)
 	}

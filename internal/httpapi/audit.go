@@ -19,7 +19,8 @@ const (
 	maxAuditLimit     = 1000
 )
 
-type eventBody struct {
+// Event is an audit event in JSON. What is not known of it is null, or "" where it is always text.
+type Event struct {
 	ID        uuid.UUID    `json:"id"`
 	At        time.Time    `json:"at"`
 	Action    audit.Action `json:"action"`
@@ -32,7 +33,7 @@ type eventBody struct {
 }
 
 type eventsBody struct {
-	Events []eventBody `json:"events"`
+	Events []Event `json:"events"`
 	// Next is what to ask for after this page, or null if there is no more.
 	Next *uuid.UUID `json:"next"`
 }
@@ -51,16 +52,17 @@ func (s *server) listEvents(w http.ResponseWriter, r *http.Request) error {
 		events = events[:limit]
 		body.Next = &events[limit-1].ID
 	}
-	body.Events = make([]eventBody, len(events))
+	body.Events = make([]Event, len(events))
 	for i, e := range events {
-		body.Events[i] = newEventBody(e)
+		body.Events[i] = NewEvent(e)
 	}
 	s.writeJSON(w, r, http.StatusOK, "application/json", body)
 	return nil
 }
 
-func newEventBody(e audit.Event) eventBody {
-	body := eventBody{ID: e.ID, At: e.At, Action: e.Action, Result: e.Result, Address: e.Address, RequestID: e.RequestID}
+// NewEvent is the JSON form of an event.
+func NewEvent(e audit.Event) Event {
+	body := Event{ID: e.ID, At: e.At, Action: e.Action, Result: e.Result, Address: e.Address, RequestID: e.RequestID}
 	if e.UserID != uuid.Nil {
 		body.UserID = &e.UserID
 	}

@@ -62,7 +62,7 @@ func TestAuditListsTheNewestFirst(t *testing.T) {
 		t.Fatalf("%d events, next %v", len(body.Events), body.Next)
 	}
 	for i, e := range events {
-		want, err := json.Marshal(newEventBody(e))
+		want, err := json.Marshal(NewEvent(e))
 		if err != nil {
 			t.Fatal(err)
 		}
