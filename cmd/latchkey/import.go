@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -48,16 +47,16 @@ func userImport(env environment) *cobra.Command {
 
 // openImport opens a file that can be read twice.
 func openImport(path string) (*os.File, error) {
-	file, err := os.Open(path) //nolint:gosec // the operator's own path
+	info, err := os.Stat(path) // before it is opened: opening a pipe waits for its writer
 	if err != nil {
 		return nil, fmt.Errorf("open the file: %w", err)
 	}
-	info, err := file.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = errors.New("is no regular file, and it is read twice: save it to one")
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is no regular file, and it is read twice: save it to one", path)
 	}
+	file, err := os.Open(path) //nolint:gosec // the operator's own path
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), file.Close())
+		return nil, fmt.Errorf("open the file: %w", err)
 	}
 	return file, nil
 }

@@ -31,6 +31,9 @@ const refreshSecretFile = "refresh.secret"
 // errSecretsInEnvironment says that there is no file of refresh secrets: they cannot change while the process runs.
 var errSecretsInEnvironment = errors.New("the refresh secrets come from LATCHKEY_REFRESH_SECRET itself")
 
+// errSecretsInPipe says that LATCHKEY_REFRESH_SECRET_FILE names no regular file, which can be read once only.
+var errSecretsInPipe = errors.New("LATCHKEY_REFRESH_SECRET_FILE names no regular file, so the refresh secrets were read once")
+
 // keyring keeps the keys of a server as the files have them.
 type keyring struct {
 	config  *config.Config
@@ -200,10 +203,13 @@ func openSecrets(c *config.Config, logger *slog.Logger) ([]config.RefreshSecret,
 	return loadSecrets(c)
 }
 
-// secretsFile names the file of the refresh secrets, or is errSecretsInEnvironment.
+// secretsFile names the file of the refresh secrets, or is errSecretsInEnvironment or errSecretsInPipe.
 func secretsFile(c *config.Config) (string, error) {
 	switch {
 	case c.RefreshSecretFile != "":
+		if info, err := os.Stat(c.RefreshSecretFile); err == nil && !info.Mode().IsRegular() {
+			return "", errSecretsInPipe
+		}
 		return c.RefreshSecretFile, nil
 	case len(c.RefreshSecrets) > 0:
 		return "", errSecretsInEnvironment
@@ -215,7 +221,7 @@ func secretsFile(c *config.Config) (string, error) {
 // loadSecrets reads the refresh secrets anew, wherever they are, without making any.
 func loadSecrets(c *config.Config) ([]config.RefreshSecret, error) {
 	file, err := secretsFile(c)
-	if errors.Is(err, errSecretsInEnvironment) {
+	if errors.Is(err, errSecretsInEnvironment) || errors.Is(err, errSecretsInPipe) {
 		return c.RefreshSecrets, nil
 	}
 	read := token.ReadSecret

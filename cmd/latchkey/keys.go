@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"strings"
 	"time"
 
@@ -185,10 +186,11 @@ func warnOfKeys(c *cobra.Command, keys token.Keys, dir string, now time.Time) {
 }
 
 func addRefreshSecret(c *cobra.Command, settings *config.Config, usedFrom time.Time, now bool) error {
-	file, secrets, err := secretsToChange(settings)
+	list, err := readSecretList(settings)
 	if err != nil {
 		return err
 	}
+	secrets := list.secrets
 	for attempt := 1; ; attempt++ { // one secret in 256 has the key id of another one
 		added := append([]config.RefreshSecret{{UsedFrom: usedFrom, Value: config.Secret(token.NewSecret())}}, secrets...)
 		if _, err = token.NewRefreshKeys(tokenSecrets(added), time.Now); err == nil {
@@ -199,18 +201,18 @@ func addRefreshSecret(c *cobra.Command, settings *config.Config, usedFrom time.T
 			return err
 		}
 	}
-	if err := replaceSecrets(file, secrets); err != nil {
+	if err := list.replace(secrets); err != nil {
 		return err
 	}
 	if !now {
 		c.Printf("added a refresh secret in %s; new sessions use it from %s on: every server must have the file by then\n",
-			file, usedFrom.Format(time.RFC3339))
+			list.file, usedFrom.Format(time.RFC3339))
 		if before := secrets[1].UsedFrom; before.After(time.Now()) {
 			c.PrintErrf("One waits already, from %s.\n", before.Format(time.RFC3339))
 		}
 		return nil
 	}
-	c.Printf("added a refresh secret in %s; new sessions use it now\n", file)
+	c.Printf("added a refresh secret in %s; new sessions use it now\n", list.file)
 	c.PrintErrf("Until they have seen it, for up to %s, other servers refuse the sessions that begin with it.\n"+
 		"The file has %d more, still accepted, but no session begins with them any more, nor with one that waited.\n"+
 		"If one was stolen, remove it from the file, which ends its sessions.\n", reloadInterval, len(secrets)-1)
@@ -255,10 +257,11 @@ func pruneSigningKeys(c *cobra.Command, dir string, now time.Time) error {
 }
 
 func pruneRefreshSecrets(c *cobra.Command, settings *config.Config, now time.Time) error {
-	file, secrets, err := secretsToChange(settings)
+	list, err := readSecretList(settings)
 	if err != nil {
 		return err
 	}
+	secrets := list.secrets
 	keys, err := token.NewRefreshKeys(tokenSecrets(secrets), func() time.Time { return now })
 	if err != nil {
 		return err
@@ -271,11 +274,11 @@ func pruneRefreshSecrets(c *cobra.Command, settings *config.Config, now time.Tim
 		c.Printf("kept all %d: none is older than the one in use\n", len(secrets))
 	case inUse.UsedFrom.IsZero():
 		c.Printf("kept all %d: nothing tells since when the one in use has been, so take the older ones out of %s yourself, "+
-			"when it has been for %s\n", len(secrets), file, settings.SessionTTL)
+			"when it has been for %s\n", len(secrets), list.file, settings.SessionTTL)
 	case end.After(now):
 		c.Printf("kept all %d: sessions of an older one may live until %s\n", len(secrets), end.Format(time.RFC3339))
 	default:
-		if err := replaceSecrets(file, secrets[:len(secrets)-older]); err != nil {
+		if err := list.replace(secrets[:len(secrets)-older]); err != nil {
 			return err
 		}
 		c.Printf("removed %d, kept %d\n", older, len(secrets)-older)
@@ -283,22 +286,35 @@ func pruneRefreshSecrets(c *cobra.Command, settings *config.Config, now time.Tim
 	return nil
 }
 
-// secretsToChange reads the refresh secrets from the file in which they can be changed.
-func secretsToChange(settings *config.Config) (string, []config.RefreshSecret, error) {
-	file, err := secretsFile(settings)
-	if err != nil {
-		return "", nil, fmt.Errorf("%w, which no command can change: change it yourself, as docs/keys.md says, or move them into a file "+
-			"that LATCHKEY_REFRESH_SECRET_FILE names", err)
-	}
-	secrets, err := loadSecrets(settings)
-	if errors.Is(err, fs.ErrNotExist) { // development's own: the settings are refused where they name a file that is gone
-		err = fmt.Errorf("%w: restore it from a backup, or let the next start make one, which ends all sessions", err)
-	}
-	return file, secrets, err
+// secretList is the file of the refresh secrets, as it was read.
+type secretList struct {
+	file    string
+	seen    fs.FileInfo
+	secrets []config.RefreshSecret
 }
 
-func replaceSecrets(file string, secrets []config.RefreshSecret) error {
-	if err := token.ReplaceSecret(file, []byte(config.FormatRefreshSecrets(secrets))); err != nil {
+// readSecretList reads the refresh secrets from the file in which they can be changed.
+func readSecretList(settings *config.Config) (l secretList, err error) {
+	if l.file, err = secretsFile(settings); err != nil {
+		return l, fmt.Errorf("%w, which no command can change: change it yourself, as docs/keys.md says, or move them into a file "+
+			"that LATCHKEY_REFRESH_SECRET_FILE names", err)
+	}
+	if l.seen, err = os.Stat(l.file); errors.Is(err, fs.ErrNotExist) { // development's own: the settings are refused where they name a file that is gone
+		return l, fmt.Errorf("%w: restore it from a backup, or let the next start make one, which ends all sessions", err)
+	} else if err != nil {
+		return l, fmt.Errorf("look for the refresh secrets: %w", err)
+	}
+	l.secrets, err = loadSecrets(settings)
+	return l, err
+}
+
+// replace puts other secrets in the place of those that were read, unless another command has been faster.
+func (l secretList) replace(secrets []config.RefreshSecret) error {
+	err := token.ReplaceSecret(l.file, l.seen, []byte(config.FormatRefreshSecrets(secrets)))
+	switch {
+	case errors.Is(err, token.ErrReplaced):
+		return fmt.Errorf("%w, and nothing was changed: try again", err)
+	case err != nil:
 		return fmt.Errorf("%w: change the file where it is made, as docs/keys.md says", err)
 	}
 	return nil

@@ -97,20 +97,23 @@ func serve(ctx context.Context, c *config.Config, logs *logSink) error {
 		return err
 	}
 	draining := make(chan struct{})
+	listeners := []net.Listener{public}
 	servers := []*http.Server{newServer(httpapi.New(httpapi.Dependencies{
 		Config: c, Store: s.store, Accounts: s.accounts, Sessions: s.sessions, Audit: s.audit, Logger: s.logger,
 		JWKS: s.keys.access.JWKS, Draining: draining, Now: time.Now,
 	}), s.logger)}
-	failed := make(chan error, 2)
-	go func() { failed <- servers[0].Serve(public) }()
 	if c.OpsAddr != "" {
 		ops, err := listen(ctx, c.OpsAddr, maxConnections)
 		if err != nil {
 			return err
 		}
-		servers = append(servers, newServer(httpapi.Operations(s.registry), s.logger))
-		servers[1].WriteTimeout = 0 // a profile takes as long as it was asked to
-		go func() { failed <- servers[1].Serve(ops) }()
+		operations := newServer(httpapi.Operations(s.registry), s.logger)
+		operations.WriteTimeout = 0 // a profile takes as long as it was asked to
+		listeners, servers = append(listeners, ops), append(servers, operations)
+	}
+	failed := make(chan error, len(servers))
+	for i, server := range servers {
+		go func() { failed <- server.Serve(listeners[i]) }()
 	}
 	s.announce(ctx, public.Addr(), logs)
 

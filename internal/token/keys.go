@@ -31,8 +31,15 @@ const keyFileTime = "20060102T150405Z"
 // retirementMargin is how much longer than its last token a key is kept.
 const retirementMargin = time.Minute
 
-// ErrNoKeys says that a folder holds no signing key, or does not exist.
-var ErrNoKeys = errors.New("no signing key")
+// maxSecretFile bounds what is read of a file, in bytes: a PEM key has 250.
+const maxSecretFile = 64 << 10
+
+var (
+	// ErrNoKeys says that a folder holds no signing key, or does not exist.
+	ErrNoKeys = errors.New("no signing key")
+	// ErrReplaced says that a file was replaced by another one meanwhile.
+	ErrReplaced = errors.New("the file was replaced meanwhile")
+)
 
 // Key is an ES256 signing key.
 type Key struct {
@@ -239,6 +246,9 @@ func ReadSecret(file string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !info.Mode().IsRegular() || info.Size() > maxSecretFile { // a pipe would be waited for without end
+		return nil, fmt.Errorf("it is no regular file of at most %d bytes: remove it", maxSecretFile)
+	}
 	if mode := info.Mode().Perm(); mode&0o077 != 0 {
 		return nil, fmt.Errorf("others than its owner may use it (mode %04o): chmod 600 it", mode)
 	}
@@ -273,7 +283,9 @@ func WriteSecret(dir, name string, content []byte) error {
 
 // ReplaceSecret gives a file that is there, perhaps behind a symbolic link, another content in one step: whoever reads
 // it gets the old or the new one, whole. The file keeps its mode, and belongs to whoever replaced it.
-func ReplaceSecret(file string, content []byte) error {
+//
+// seen is the file as it was when its old content was read. ErrReplaced: it is another one by now.
+func ReplaceSecret(file string, seen fs.FileInfo, content []byte) error {
 	file, err := filepath.EvalSymlinks(file)
 	if err != nil {
 		return fmt.Errorf("replace a secret: %w", err)
@@ -286,6 +298,9 @@ func ReplaceSecret(file string, content []byte) error {
 	temporary, err := writeTemporary(dir, filepath.Base(file), content, info.Mode().Perm())
 	if err != nil {
 		return err
+	}
+	if now, err := os.Stat(file); err != nil || !os.SameFile(now, seen) {
+		return errors.Join(ErrReplaced, err, os.Remove(temporary))
 	}
 	if err := os.Rename(temporary, file); err != nil {
 		return errors.Join(fmt.Errorf("replace a secret: %w", err), os.Remove(temporary))

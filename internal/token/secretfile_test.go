@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -168,15 +169,22 @@ func TestReplaceSecretKeepsModeAndLinks(t *testing.T) {
 	if err := os.Symlink(filepath.Join(behind, "s"), link); err != nil {
 		t.Skip("no symbolic links here:", err)
 	}
-	if err := ReplaceSecret(link, []byte("new")); err != nil {
+	seen, err := os.Stat(link)
+	if err != nil {
 		t.Fatal(err)
+	}
+	if err := ReplaceSecret(link, seen, []byte("new")); err != nil {
+		t.Fatal(err)
+	}
+	if err := ReplaceSecret(link, seen, []byte("newer")); !errors.Is(err, ErrReplaced) {
+		t.Errorf("a file that was replaced meanwhile: %v, want ErrReplaced", err)
 	}
 	wantOnly(t, behind, "s", "new")
 	wantMode(t, filepath.Join(behind, "s"), 0o640)
 	if info, err := os.Lstat(link); err != nil || info.Mode().Type() != fs.ModeSymlink {
 		t.Errorf("the link is gone: %v %v", info, err)
 	}
-	if err := ReplaceSecret(filepath.Join(dir, "none"), []byte("new")); !errors.Is(err, fs.ErrNotExist) {
+	if err := ReplaceSecret(filepath.Join(dir, "none"), seen, []byte("new")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no such file: %v, want fs.ErrNotExist", err)
 	}
 	if files, err := os.ReadDir(dir); err != nil || !slices.ContainsFunc(files, func(e fs.DirEntry) bool { return e.Name() == "s" }) || len(files) != 1 {
@@ -214,4 +222,26 @@ func TestLoadKeysWhileAKeyComesAndGoes(t *testing.T) {
 	}
 	close(done)
 	operator.Wait()
+}
+
+// A pipe in the folder would be waited for without end, and a file of gigabytes be read into memory.
+func TestLoadKeysReadsSmallFilesOnly(t *testing.T) {
+	for name, put := range map[string]func(path string) error{
+		"a pipe":   func(path string) error { return syscall.Mkfifo(path, 0o600) },
+		"a folder": func(path string) error { return os.Mkdir(path, 0o700) },
+		"a large file": func(path string) error {
+			return errors.Join(os.WriteFile(path, nil, 0o600), os.Truncate(path, maxSecretFile+1))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			path := filepath.Join(dir, "20260102T150405Z.pem")
+			if err := put(path); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := LoadKeys(dir); err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "no regular file") {
+				t.Errorf("LoadKeys gives %v", err)
+			}
+		})
+	}
 }
