@@ -33,7 +33,7 @@ const (
 	maxHeaderBytes = 32 << 10
 )
 
-// maxConnections bounds the memory that clients can hold by connections alone, to some 250 MiB. Further ones wait in the
+// maxConnections bounds the memory that clients can hold by connections alone, to some 350 MiB. Further ones wait in the
 // kernel until others end, as the limits above make them do.
 const maxConnections = 10_000
 

@@ -96,9 +96,14 @@ func (s *server) observe(next http.Handler) http.Handler {
 		if matched := chi.RouteContext(r.Context()); matched != nil && matched.RoutePattern() != "" {
 			route = matched.RoutePattern()
 		}
-		s.Logger.LogAttrs(r.Context(), slog.LevelInfo, "request",
+		attributes := []slog.Attr{
 			slog.String("method", knownMethod(r.Method)), slog.String("route", route), slog.Int("status", wrapped.Status()),
-			slog.Float64("took_ms", float64(time.Since(started).Microseconds())/1000), slog.String("address", address), slog.String("request_id", id))
+			slog.Float64("took_ms", float64(time.Since(started).Microseconds())/1000), slog.String("address", address), slog.String("request_id", id),
+		}
+		if r.Context().Err() != nil { // then the status tells nothing about the server, and nobody has seen it
+			attributes = append(attributes, slog.Bool("client_left", true))
+		}
+		s.Logger.LogAttrs(r.Context(), slog.LevelInfo, "request", attributes...)
 	})
 }
 

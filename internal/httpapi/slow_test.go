@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -149,6 +150,24 @@ func TestClientsThatLeave(t *testing.T) {
 	f.signIn(t, "alice")
 	f.Close() // every request has ended
 	f.wantNoErrorLogged(t)
+}
+
+// What is logged for a client that has left looks like an outage, and a balancer's retries like many.
+func TestLogTellsThatTheClientLeft(t *testing.T) {
+	f := newFixture(t)
+	f.signUp(t, "alice")
+	f.signIn(t, "alice")
+	if strings.Contains(f.logs.String(), `"client_left"`) {
+		t.Error("a client that waits is said to have left")
+	}
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	r := f.request(t, http.MethodPost, "/api/user/login", credentialsOf("alice", goodPassword)).WithContext(gone)
+	w := httptest.NewRecorder()
+	f.Config.Handler.ServeHTTP(w, r)
+	if w.Code != http.StatusServiceUnavailable || !strings.Contains(f.logs.String(), `"client_left":true`) {
+		t.Errorf("a login of a client that left gets %d and is logged as\n%s", w.Code, f.logs)
+	}
 }
 
 func reset(c *net.TCPConn) error {

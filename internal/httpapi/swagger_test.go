@@ -98,6 +98,12 @@ func TestSwaggerAssets(t *testing.T) {
 		if w.Code != http.StatusOK || w.Header().Get("Content-Type") != types[link[2]] || w.Body.Len() == 0 {
 			t.Errorf("%s: %d %q, %d bytes", link[1], w.Code, w.Header().Get("Content-Type"), w.Body.Len())
 		}
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/swagger/"+link[1], nil)
+		r.Header.Set("Range", "bytes=99999999-")
+		ranged := httptest.NewRecorder()
+		if f.Config.Handler.ServeHTTP(ranged, r); ranged.Code != http.StatusOK || ranged.Body.Len() != w.Body.Len() {
+			t.Errorf("%s: a range gets %d and %d bytes", link[1], ranged.Code, ranged.Body.Len())
+		}
 		if got := w.Header().Get("Cache-Control"); got != "public, max-age=3600" {
 			t.Errorf("%s: Cache-Control is %q", link[1], got)
 		}
