@@ -32,6 +32,7 @@ var unanswered = map[string]string{
 	"token.ErrInvalidAccess":        "session makes it its own ErrInvalidAccess",
 	"token.ErrMalformedRefresh":     "session makes it ErrInvalidRefresh",
 	"token.ErrNoKeys":               "it stops the start",
+	"token.ErrReplaced":             "for a command that changes secrets",
 }
 
 func TestEveryExportedErrorHasAnAnswer(t *testing.T) {
