@@ -181,6 +181,33 @@ func TestLogOnAFullDiskGoesOnWhenThereIsRoom(t *testing.T) {
 	})
 }
 
+// Of two lines that were written at once, the first fits to the byte.
+func TestLogOnAFullDiskCountsWhatIsMissingToTheLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &gate{room: -1}
+		s, logger := newTestSink(g)
+		logger.Info("line", "n", 0)
+		synctest.Wait()
+		stopped := make(chan struct{})
+		g.mu.Lock()
+		g.stopped, g.room = stopped, g.text.Len()
+		g.mu.Unlock()
+		logger.Info("line", "n", 1)
+		synctest.Wait()
+		logger.Info("line", "n", 2)
+		logger.Info("line", "n", 3)
+		close(stopped)
+		synctest.Wait()
+		g.fill(-1)
+		logger.Info("line", "n", 4)
+		s.Close()
+		if n := s.droppedLines(t); n != 1 {
+			t.Errorf("%d lines were dropped, want 1", n)
+		}
+		wantAccount(t, g.lines(), 5, 1)
+	})
+}
+
 func TestLogDoesNotKeepTheProgramFromEnding(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := &gate{room: -1, stopped: make(chan struct{})}

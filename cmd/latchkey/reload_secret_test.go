@@ -93,6 +93,23 @@ func TestReloadFollowsTheFileOfTheSettingsAndNotTheEnvironment(t *testing.T) {
 	r.mustBegin(t, secretA)
 }
 
+// A pipe, as of a shell's <(…), has given what it had to the settings: whoever reads it again waits, or gets nothing.
+func TestReloadDoesNotReadAPipeAgain(t *testing.T) {
+	secrets, err := config.ParseRefreshSecrets(secretA)
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings := config.Config{RefreshSecretFile: os.DevNull, RefreshSecrets: secrets} // no regular file either, but it never blocks
+	r := newRing(t, settings)
+	if log := r.look(t); log != "" {
+		t.Errorf("the secrets were read already, and the log says %s", log)
+	}
+	r.mustBegin(t, secretA)
+	if _, err := readSecretList(&settings); !errors.Is(err, errSecretsInPipe) {
+		t.Errorf("a command that would change them gets %v", err)
+	}
+}
+
 func TestPruneRemovesWhatIsNotNeededAtTheVeryBoundary(t *testing.T) {
 	r := newRing(t, config.Config{})
 	fresh := r.save(t, 0)

@@ -55,7 +55,7 @@ func waitAfter(failures int) time.Duration {
 	case n < 0:
 		return 0
 	case n < 10: // 2^10 s is beyond the longest
-		return min(firstWait<<n, longestWait)
+		return firstWait << n
 	}
 	return longestWait
 }

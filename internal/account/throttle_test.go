@@ -2,18 +2,14 @@ package account
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"net/netip"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"pgregory.net/rapid"
 
-	"latchkey/internal/password"
 	"latchkey/internal/session"
 	"latchkey/internal/store"
 	"latchkey/internal/store/storetest"
@@ -159,6 +155,25 @@ func TestThrottledLoginCostsNoHash(t *testing.T) {
 	}
 }
 
+// A try at a closed name stands under its user, and under a hash only where nobody has the name.
+func TestTryAtAClosedNameIsAuditedUnderItsUser(t *testing.T) {
+	f := newFixture(t)
+	user := f.create(t, "alice")
+	for name, want := range map[string]string{"alice": `"user_id":"` + user.ID.String() + `"`, "nobody": `"name_hash":"`} {
+		for range 5 {
+			f.guess(t, name, elsewhere)
+		}
+		f.logs.events(t)
+		f.guess(t, name, elsewhere)
+		f.logs.mu.Lock()
+		text := f.logs.b.String()
+		f.logs.mu.Unlock()
+		if !strings.Contains(text, want) || strings.Contains(text, "user_id") == strings.Contains(text, "name_hash") {
+			t.Errorf("%s: the audit log has %s, want %s alone", name, text, want)
+		}
+	}
+}
+
 // The owner is not locked out by whoever guesses at their name from elsewhere, for as long as it goes on.
 func TestGuessesFromElsewhereDoNotLockTheOwnerOut(t *testing.T) {
 	f := newFixture(t)
@@ -203,6 +218,23 @@ func TestGuessesFromAFamiliarNetworkAreCountedToo(t *testing.T) {
 	}
 	if f.guess(t, "alice", home) == 0 {
 		t.Error("a network is familiar for longer than it should be")
+	}
+}
+
+// Two users of one household, or of one proxy, have a count each.
+func TestFamiliarNetworkIsCountedForEachName(t *testing.T) {
+	f := newFixture(t)
+	for _, name := range []string{"alice", "bob"} {
+		f.create(t, name)
+		f.login(t, name, goodPassword)
+		for range 5 {
+			f.guess(t, name, elsewhere)
+		}
+	}
+	for f.guess(t, "alice", home) == 0 {
+	}
+	if wait := f.guess(t, "bob", home); wait != 0 {
+		t.Errorf("bob has to wait %s for guesses at alice", wait)
 	}
 }
 
@@ -299,6 +331,20 @@ func TestOperatorsNewPasswordOpensTheNameUnderAnySecret(t *testing.T) {
 	}
 }
 
+func TestWrongCurrentPasswordsCountUnderTheCanonicalName(t *testing.T) {
+	f := newFixture(t)
+	f.create(t, "Alice")
+	p := f.principal(t, f.login(t, "Alice", goodPassword))
+	for range 5 {
+		if err := f.ChangePassword(t.Context(), p, "a wrong password", "another good phrase"); !errors.Is(err, ErrInvalidCredentials) {
+			t.Fatalf("a wrong password gives %v", err)
+		}
+	}
+	if f.guess(t, "alice", elsewhere) == 0 {
+		t.Error("a name with a capital letter has two counts")
+	}
+}
+
 func TestOperatorsNewPasswordOpensTheName(t *testing.T) {
 	f := newFixture(t)
 	f.create(t, "alice")
@@ -313,141 +359,6 @@ func TestOperatorsNewPasswordOpensTheName(t *testing.T) {
 	}
 }
 
-// Charging comes before the work and is one conditional statement: parallel guesses at two servers are no way around it.
-func TestParallelGuessesAreNoMoreThanFive(t *testing.T) {
-	f := newFixture(t)
-	f.create(t, "alice")
-	second := NewService(Dependencies{ // another server's has nothing in common with it but the database and the secret
-		Store: f.store, Hasher: password.NewHasher(8), Policy: f.policy, Sessions: f.sessions, Names: f.names, Audit: f.audit,
-		Now: func() time.Time { return f.now },
-	})
-	for _, name := range []string{"alice", "nobody"} {
-		var looked, refused atomic.Int64
-		var wg sync.WaitGroup
-		begin := make(chan struct{})
-		for i := range 100 {
-			service := []*Service{f.Service, second}[i%2]
-			wg.Go(func() {
-				<-begin
-				_, err := service.Login(t.Context(), name, "a wrong password", elsewhere, "")
-				var throttled *ThrottledError
-				switch {
-				case errors.Is(err, ErrInvalidCredentials):
-					looked.Add(1)
-				case errors.As(err, &throttled):
-					refused.Add(1)
-				default:
-					t.Errorf("a guess gives %v", err)
-				}
-			})
-		}
-		close(begin)
-		wg.Wait()
-		if looked.Load() != 5 || refused.Load() != 95 {
-			t.Errorf("%s: of 100 guesses at once %d were looked at and %d refused, want 5 and 95", name, looked.Load(), refused.Load())
-		}
-	}
-}
-
-// A flood of sign-ins is turned away before it costs the database anything, and what is turned away is not counted.
-func TestBusyServerTurnsAwayBeforeItAsksTheDatabase(t *testing.T) {
-	f := newFixture(t)
-	f.create(t, "alice")
-	var leave []func()
-	for {
-		give, err := f.hasher.Admit()
-		if err != nil {
-			break
-		}
-		leave = append(leave, give)
-	}
-	if len(leave) != 8+64 {
-		t.Errorf("%d places were given, want 8 for hashes and 64 to wait", len(leave))
-	}
-	if err := f.store.Close(); err != nil { // whoever asks it gets another error
-		t.Fatal(err)
-	}
-	if _, err := f.Login(t.Context(), "alice", goodPassword, home, ""); !errors.Is(err, password.ErrBusy) {
-		t.Errorf("Login gives %v, want ErrBusy", err)
-	}
-	for _, give := range leave {
-		give()
-	}
-	for range 8 + 64 + 1 { // each gives its place back
-		if _, err := f.Login(t.Context(), "alice", goodPassword, home, ""); !errors.Is(err, store.ErrUnavailable) {
-			t.Fatalf("with places again Login gives %v, want the closed database's error", err)
-		}
-	}
-}
-
-// An attempt that was never decided, because the server was busy or its client left, is not held against the name.
-func TestUndecidedAttemptIsNotCounted(t *testing.T) {
-	f := newFixture(t)
-	f.create(t, "alice")
-	for range 20 {
-		a, err := f.beginAttempt(t.Context(), "alice", func() (string, error) { return "", nil })
-		if err != nil {
-			t.Fatal(err)
-		}
-		a.settle(t.Context(), store.ErrUnavailable)
-	}
-	for range 5 {
-		if wait := f.guess(t, "alice", elsewhere); wait != 0 {
-			t.Fatalf("a guess has to wait %s", wait)
-		}
-	}
-}
-
-func TestUndecidedAttemptGivesTheWaitBackThatWasOver(t *testing.T) {
-	f := newFixture(t)
-	for range 8 {
-		f.now = f.now.Add(longestWait)
-		f.guess(t, "alice", elsewhere)
-	}
-	f.now = f.now.Add(longestWait)
-	a, err := f.beginAttempt(t.Context(), "alice", func() (string, error) { return "", nil })
-	if err != nil {
-		t.Fatal(err)
-	}
-	a.settle(t.Context(), store.ErrUnavailable)
-	if wait := f.guess(t, "alice", elsewhere); wait != 0 {
-		t.Errorf("after a try of which nothing came there is a wait of %s", wait)
-	}
-}
-
-// A charge whose client has left is written all the same, so it must be known, and taken back.
-func TestClientThatLeavesChargesNothing(t *testing.T) {
-	f := newFixture(t)
-	f.create(t, "alice")
-	gone, leave := context.WithCancel(t.Context())
-	leave()
-	for range 20 {
-		if _, err := f.Login(gone, "alice", "a wrong password", elsewhere, ""); !errors.Is(err, context.Canceled) {
-			t.Fatalf("Login gives %v", err)
-		}
-	}
-	for range 5 {
-		if wait := f.guess(t, "alice", elsewhere); wait != 0 {
-			t.Fatalf("a guess has to wait %s", wait)
-		}
-	}
-}
-
-func TestPanicTakesTheChargeAndThePlaceBack(t *testing.T) {
-	f := newFixture(t)
-	for range 8 + 64 + 1 {
-		func() {
-			defer func() { _ = recover() }()
-			a, err := f.beginAttempt(t.Context(), "alice", func() (string, error) { return "", nil })
-			if err != nil {
-				t.Errorf("an attempt gives %v", err)
-				return
-			}
-			_ = a.run(t.Context(), func() error { panic("in the middle") })
-		}()
-	}
-}
-
 // Six guesses by a clock that ran a year ahead must not close the name for a year.
 func TestClockThatWasSetBackClosesNoName(t *testing.T) {
 	f := newFixture(t)
@@ -458,6 +369,15 @@ func TestClockThatWasSetBackClosesNoName(t *testing.T) {
 	}
 	f.now = f.now.Add(-365 * 24 * time.Hour)
 	f.login(t, "alice", goodPassword)
+}
+
+// A clock that was set back by less than a day keeps the count, but the wait that is told is none that there could be.
+func TestClockThatWasSetBackTellsNoLongerWait(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	row := store.LoginThrottle{Failures: 20, ChargedAt: now, BlockedUntil: now.Add(longestWait)}
+	if _, wait := charged(row, now.Add(-time.Hour)); wait != longestWait {
+		t.Errorf("the wait is %s, want %s", wait, longestWait)
+	}
 }
 
 func TestNameIsKeptAsKeyedHashOnly(t *testing.T) {

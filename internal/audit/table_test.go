@@ -206,6 +206,28 @@ func TestEventsWaitForADatabaseThatIsAway(t *testing.T) {
 	})
 }
 
+// An attempt that hangs, as over a connection that is dead, is given up and made again.
+func TestADatabaseThatHangsIsAskedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, hung := &database{}, false
+		log := New(slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+		log.Keep(time.Now, func(ctx context.Context, events []Event) error {
+			if !hung {
+				hung = true
+				<-ctx.Done()
+			}
+			return d.write(ctx, events)
+		})
+		defer func() { _ = log.Close(t.Context()) }()
+		recordKnown(t, log, 3)
+		time.Sleep(writePause + writeTimeout + writePause)
+		synctest.Wait()
+		if events, _ := d.state(); len(events) != 3 {
+			t.Errorf("%d events are kept, want 3", len(events))
+		}
+	})
+}
+
 // The database took a batch and could not say so. It is given the same batch again, not a longer one that begins alike:
 // it would take that for known, and the rest would be lost.
 func TestABatchIsRepeatedAsItWas(t *testing.T) {
@@ -246,7 +268,10 @@ func TestStrangersCannotFillTheTable(t *testing.T) {
 				for range 1000 {
 					log.Record(t.Context(), e)
 				}
-				others := []Event{known(1), {Action: KeyChange, Result: "refused"}, {Action: Administer, Result: "revoke_sessions"}}
+				others := []Event{
+					known(1), {Action: KeyChange, Result: "refused"}, {Action: Administer, Result: "revoke_sessions"},
+					{Action: PasswordChange, Result: "wrong_password", UserID: userID, SessionID: sessionID},
+				}
 				for _, e := range others {
 					log.Record(t.Context(), e)
 				}

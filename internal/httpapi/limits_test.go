@@ -187,6 +187,16 @@ func TestLimiter(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	t.Run("refunds to the network that it has charged", func(t *testing.T) {
+		l := newLimiter(config.Limit{Count: 1, Per: time.Minute}, now.Now)
+		one, other := netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::2")
+		if err := l.charge(one); err != nil {
+			t.Fatal(err)
+		}
+		if l.refund(one); l.charge(other) != nil || l.charge(one) == nil {
+			t.Error("a refund is not good for one of the network")
+		}
+	})
 	t.Run("refunds nothing to whom it does not know", func(t *testing.T) {
 		l := newLimiter(config.Limit{Count: 1, Per: time.Minute}, now.Now)
 		l.refund(address)

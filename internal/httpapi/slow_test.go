@@ -170,6 +170,22 @@ func TestLogTellsThatTheClientLeft(t *testing.T) {
 	}
 }
 
+// Whoever does not wait for the answer has had the work all the same: it counts for the address.
+func TestClientsThatLeaveCountForTheirAddress(t *testing.T) {
+	f := newFixture(t, "LATCHKEY_LIMIT_LOGIN=2/1m", "LATCHKEY_LIMIT_REGISTER=2/1m")
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	for _, path := range []string{"/api/user/login", "/api/user/register"} {
+		for _, want := range []int{http.StatusServiceUnavailable, http.StatusServiceUnavailable, http.StatusTooManyRequests} {
+			w := httptest.NewRecorder()
+			f.Config.Handler.ServeHTTP(w, f.request(t, http.MethodPost, path, credentialsOf("alice", goodPassword)).WithContext(gone))
+			if w.Code != want {
+				t.Errorf("%s: a client that left gets %d, want %d", path, w.Code, want)
+			}
+		}
+	}
+}
+
 func reset(c *net.TCPConn) error {
 	if err := c.SetLinger(0); err != nil {
 		return err

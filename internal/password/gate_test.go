@@ -144,3 +144,24 @@ func TestRefusalsLeaveNothingBehind(t *testing.T) {
 	}
 	wantIdle(t, h, 0)
 }
+
+// A place is taken until it is given back, and one beyond the hashes and those that may wait is refused at once.
+func TestPlacesAreBounded(t *testing.T) {
+	h := NewHasher(2)
+	for range 2 { // a second time, when all were given back
+		var leave []func()
+		for range 2 + maxWaiting {
+			give, err := h.Admit()
+			if err != nil {
+				t.Fatalf("after %d places Admit gives %v", len(leave), err)
+			}
+			leave = append(leave, give)
+		}
+		if _, err := h.Admit(); !errors.Is(err, ErrBusy) {
+			t.Errorf("after %d places Admit gives %v, want ErrBusy", len(leave), err)
+		}
+		for _, give := range leave {
+			give()
+		}
+	}
+}

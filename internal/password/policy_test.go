@@ -140,6 +140,7 @@ func TestNamesAreNoPasswords(t *testing.T) {
 		"another's name":                         {"zygmuntka2026", "alice", nil},
 		"a name within":                          {"xzygmuntkax", "zygmuntka", nil},
 		"a name twice":                           {"zygmuntkazygmuntka", "zygmuntka", nil},
+		"a name and a vowel sign":                {"नमस्ते2026", "नमस्त", nil},
 		"other digits than a name of digits":     {"299792458000", "602214076123", nil},
 		"digits and signs, where there are none": {"2718-2818!", "alice", nil},
 		"no name":                                {"2718-2818!", "", nil},

@@ -232,8 +232,9 @@ func TestOpenRefusesURLs(t *testing.T) {
 
 func TestOpenExistingMakesNoFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "not", "there.db")
-	if _, err := OpenExisting("sqlite:" + path); !errors.Is(err, ErrUnavailable) || !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), path) {
-		t.Errorf("OpenExisting gives %v, want ErrUnavailable that names the file", err)
+	if _, err := OpenExisting("sqlite:" + path); !errors.Is(err, ErrUnavailable) || !errors.Is(err, fs.ErrNotExist) ||
+		!strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "`latchkey migrate up` makes it") {
+		t.Errorf("OpenExisting gives %v, want ErrUnavailable that names the file and says what makes it", err)
 	}
 	if _, err := os.Stat(filepath.Dir(path)); !errors.Is(err, fs.ErrNotExist) {
 		t.Error("OpenExisting made the folder")

@@ -144,3 +144,25 @@ func TestSignInAddressesAreTheOwnersSinceATime(t *testing.T) {
 		}
 	}
 }
+
+func TestSignInAddressesAreTheLastHundred(t *testing.T) {
+	s := storetest.Open(t)
+	user := newUser(1)
+	if err := s.CreateUser(t.Context(), &user); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 101 {
+		session := newSession(1, i+1)
+		session.IP, session.CreatedAt = "192.0.2.1", testTime.Add(time.Duration(i)*time.Second)
+		if i == 0 {
+			session.IP = "203.0.113.1" // the oldest
+		}
+		if err := s.CreateSession(t.Context(), &session); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := s.SignInAddresses(t.Context(), user.CanonicalName, testTime.Add(-time.Hour))
+	if err != nil || len(got) != 100 || slices.Contains(got, "203.0.113.1") {
+		t.Errorf("of 101 sign-ins it lists %d (%v), want the last 100", len(got), err)
+	}
+}
