@@ -1,7 +1,6 @@
 package main
 
 import (
-	"io"
 	"net/http"
 	"strconv"
 	"sync"
@@ -39,20 +38,7 @@ func TestTwoServersOnOneFile(t *testing.T) {
 
 func publishedKeys(t *testing.T, url string) string {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/.well-known/jwks.json", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	response, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	all, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(all)
+	return fetch(t, url+"/.well-known/jwks.json")
 }
 
 // refreshInParallel refreshes one token many times at once, in turn at each server, and returns its only successor.

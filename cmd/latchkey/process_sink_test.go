@@ -46,17 +46,7 @@ func startMute(t *testing.T, stderr *os.File) *mute {
 		c = shell
 	}
 	m := &mute{&process{Cmd: c, url: "http://" + public, done: make(chan struct{})}, "http://" + ops}
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		_ = c.Wait() // the tests ask for ProcessState
-		close(m.done)
-	}()
-	t.Cleanup(func() {
-		_ = c.Process.Kill() // most have ended already
-		<-m.done
-	})
+	m.run(t)
 	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		if a, err := call(t.Context(), http.MethodGet, m.url+"/readyz", "", "", ""); err == nil && a.status == http.StatusOK {
 			return m
@@ -89,24 +79,11 @@ var droppedMetric = regexp.MustCompile(`(?m)^latchkey_log_dropped_lines_total ([
 // dropped reads the counter from the operations listener.
 func (m *mute) dropped(t *testing.T) float64 {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, m.ops+"/metrics", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	all, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	found := droppedMetric.FindSubmatch(all)
+	found := droppedMetric.FindStringSubmatch(fetch(t, m.ops+"/metrics"))
 	if found == nil {
 		t.Fatalf("no %s in the metrics", droppedMetric)
 	}
-	n, err := strconv.ParseFloat(string(found[1]), 64)
+	n, err := strconv.ParseFloat(found[1], 64)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -82,6 +82,13 @@ func launch(t *testing.T, dir string, settings ...string) *process {
 	t.Helper()
 	p := &process{Cmd: command(t, dir, settings, "serve"), done: make(chan struct{})}
 	p.Stdout, p.Stderr = &p.stdout, &p.stderr
+	p.run(t)
+	return p
+}
+
+// run starts the process, which is killed when the test ends.
+func (p *process) run(t *testing.T) {
+	t.Helper()
 	if err := p.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +100,25 @@ func launch(t *testing.T, dir string, settings ...string) *process {
 		_ = p.Process.Kill() // most have ended already
 		<-p.done
 	})
-	return p
+}
+
+// fetch returns the body behind a URL.
+func fetch(t *testing.T, url string) string {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
 }
 
 var listening = regexp.MustCompile(`listening"?[ ,]"?address"?[=:]"?(127\.0\.0\.1:[0-9]+)`)

@@ -12,6 +12,29 @@ import (
 	"latchkey/internal/store"
 )
 
+// nowhere is the place of an attempt that has none of its own.
+func nowhere() (string, error) { return "", nil }
+
+// begin charges an attempt at a name.
+func (f *fixture) begin(t testing.TB, name string) *attempt {
+	t.Helper()
+	a, err := f.beginAttempt(t.Context(), name, nowhere)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// wantFiveGuesses wants a name to have no failures: five more are free.
+func (f *fixture) wantFiveGuesses(t testing.TB, name string) {
+	t.Helper()
+	for range 5 {
+		if wait := f.guess(t, name, elsewhere); wait != 0 {
+			t.Fatalf("a guess has to wait %s", wait)
+		}
+	}
+}
+
 // Whether a network is familiar is not decided by a database that is away.
 func TestClosedNameWhosePlaceCannotBeAskedForIsNoWait(t *testing.T) {
 	f := newFixture(t)
@@ -96,17 +119,10 @@ func TestUndecidedAttemptIsNotCounted(t *testing.T) {
 	f := newFixture(t)
 	f.create(t, "alice")
 	for range 20 {
-		a, err := f.beginAttempt(t.Context(), "alice", func() (string, error) { return "", nil })
-		if err != nil {
-			t.Fatal(err)
-		}
+		a := f.begin(t, "alice")
 		a.settle(t.Context(), store.ErrUnavailable)
 	}
-	for range 5 {
-		if wait := f.guess(t, "alice", elsewhere); wait != 0 {
-			t.Fatalf("a guess has to wait %s", wait)
-		}
-	}
+	f.wantFiveGuesses(t, "alice")
 }
 
 func TestUndecidedAttemptGivesTheWaitBackThatWasOver(t *testing.T) {
@@ -116,10 +132,7 @@ func TestUndecidedAttemptGivesTheWaitBackThatWasOver(t *testing.T) {
 		f.guess(t, "alice", elsewhere)
 	}
 	f.now = f.now.Add(longestWait)
-	a, err := f.beginAttempt(t.Context(), "alice", func() (string, error) { return "", nil })
-	if err != nil {
-		t.Fatal(err)
-	}
+	a := f.begin(t, "alice")
 	a.settle(t.Context(), store.ErrUnavailable)
 	if wait := f.guess(t, "alice", elsewhere); wait != 0 {
 		t.Errorf("after a try of which nothing came there is a wait of %s", wait)
@@ -137,11 +150,7 @@ func TestClientThatLeavesChargesNothing(t *testing.T) {
 			t.Fatalf("Login gives %v", err)
 		}
 	}
-	for range 5 {
-		if wait := f.guess(t, "alice", elsewhere); wait != 0 {
-			t.Fatalf("a guess has to wait %s", wait)
-		}
-	}
+	f.wantFiveGuesses(t, "alice")
 }
 
 // Whoever finds a request that panics must not have the count forgotten by it.
@@ -152,7 +161,7 @@ func TestPanicIsNoSuccess(t *testing.T) {
 	}
 	func() {
 		defer func() { _ = recover() }()
-		a, err := f.beginAttempt(t.Context(), "alice", func() (string, error) { return "", nil })
+		a, err := f.beginAttempt(t.Context(), "alice", nowhere)
 		if err != nil {
 			t.Errorf("an attempt gives %v", err)
 			return
@@ -170,7 +179,7 @@ func TestChargeIsMadeThoughTheClientHasLeft(t *testing.T) {
 	f := newFixture(t)
 	gone, leave := context.WithCancel(t.Context())
 	leave()
-	a, err := f.beginAttempt(gone, "alice", func() (string, error) { return "", nil })
+	a, err := f.beginAttempt(gone, "alice", nowhere)
 	if err != nil {
 		t.Fatalf("the charge gives %v", err)
 	}
@@ -185,10 +194,7 @@ func TestUndecidedAttemptsTakeTheirWaitsBack(t *testing.T) {
 	}
 	var attempts []*attempt
 	for range 2 {
-		a, err := f.beginAttempt(t.Context(), "alice", func() (string, error) { return "", nil })
-		if err != nil {
-			t.Fatal(err)
-		}
+		a := f.begin(t, "alice")
 		attempts = append(attempts, a)
 		f.now = f.now.Add(time.Second) // the first wait
 	}
@@ -205,7 +211,7 @@ func TestParallelUndecidedAttemptsAreAllTakenBack(t *testing.T) {
 	for range 20 {
 		var attempts []*attempt
 		for range 5 {
-			a, err := f.beginAttempt(t.Context(), "alice", func() (string, error) { return "", nil })
+			a, err := f.beginAttempt(t.Context(), "alice", nowhere)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -223,10 +229,7 @@ func TestParallelUndecidedAttemptsAreAllTakenBack(t *testing.T) {
 func TestUndecidedAttemptAfterASuccessLeavesNothing(t *testing.T) {
 	f := newFixture(t)
 	f.create(t, "alice")
-	a, err := f.beginAttempt(t.Context(), "alice", func() (string, error) { return "", nil })
-	if err != nil {
-		t.Fatal(err)
-	}
+	a := f.begin(t, "alice")
 	f.login(t, "alice", goodPassword)
 	a.settle(t.Context(), store.ErrUnavailable)
 	f.login(t, "alice", goodPassword)
@@ -237,7 +240,7 @@ func TestPanicTakesTheChargeAndThePlaceBack(t *testing.T) {
 	for range 8 + 64 + 1 {
 		func() {
 			defer func() { _ = recover() }()
-			a, err := f.beginAttempt(t.Context(), "alice", func() (string, error) { return "", nil })
+			a, err := f.beginAttempt(t.Context(), "alice", nowhere)
 			if err != nil {
 				t.Errorf("an attempt gives %v", err)
 				return

@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"latchkey/internal/store/storetest"
 	"latchkey/internal/token/tokentest"
 )
 
@@ -195,37 +196,10 @@ func (f *fixture) rows(t testing.TB) (lines []string) {
 	}
 	defer func() { _ = db.Close() }() // it was only read
 	for _, table := range []string{"users", "sessions"} {
-		lines = append(lines, dump(t, db, "SELECT * FROM "+table+" ORDER BY id")...)
+		lines = append(lines, storetest.Rows(t, db, "SELECT * FROM "+table+" ORDER BY id")...)
 	}
 	if len(lines) < 2 {
 		t.Fatalf("only %d rows: that nothing changed would prove nothing", len(lines))
-	}
-	return lines
-}
-
-func dump(t testing.TB, db *sql.DB, query string) (lines []string) {
-	t.Helper()
-	rows, err := db.QueryContext(t.Context(), query)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = rows.Close() }() // what fails in between, rows.Err has
-	columns, err := rows.Columns()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for rows.Next() {
-		values, targets := make([]any, len(columns)), make([]any, len(columns))
-		for i := range values {
-			targets[i] = &values[i]
-		}
-		if err := rows.Scan(targets...); err != nil {
-			t.Fatal(err)
-		}
-		lines = append(lines, fmt.Sprintf("%x", values))
-	}
-	if err := rows.Err(); err != nil {
-		t.Fatal(err)
 	}
 	return lines
 }

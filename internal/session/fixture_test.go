@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"log/slog"
 	"path/filepath"
 	"sync"
@@ -173,34 +172,7 @@ func (w *world) sessionID(t tester, refreshToken string) uuid.UUID {
 // dump returns every column of every row of both tables, as text.
 func (w *world) dump(t tester) []string {
 	t.Helper()
-	return append(w.query(t, "SELECT * FROM users ORDER BY id"), w.query(t, "SELECT * FROM sessions ORDER BY id")...)
-}
-
-func (w *world) query(t tester, statement string) (lines []string) {
-	t.Helper()
-	rows, err := w.sql.QueryContext(context.Background(), statement)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = rows.Close() }() // what fails in between, rows.Err has
-	names, err := rows.Columns()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for rows.Next() {
-		values, targets := make([]any, len(names)), make([]any, len(names))
-		for i := range values {
-			targets[i] = &values[i]
-		}
-		if err := rows.Scan(targets...); err != nil {
-			t.Fatal(err)
-		}
-		lines = append(lines, fmt.Sprintf("%x", values))
-	}
-	if err := rows.Err(); err != nil {
-		t.Fatal(err)
-	}
-	return lines
+	return append(storetest.Rows(t, w.sql, "SELECT * FROM users ORDER BY id"), storetest.Rows(t, w.sql, "SELECT * FROM sessions ORDER BY id")...)
 }
 
 // counted returns latchkey_events_total of an action and a result.

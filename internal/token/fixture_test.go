@@ -75,25 +75,13 @@ func forge(t testing.TB, key Key, header, payload string) string {
 // claimsText is the claims of a good token at testTime with changes, name=JSON value; an empty value leaves the claim out.
 func claimsText(t testing.TB, changes map[string]string) string {
 	t.Helper()
-	claims := map[string]json.RawMessage{
+	return tokentest.Change(t, map[string]json.RawMessage{
 		"iss": json.RawMessage(`"` + testIssuer + `"`), "aud": json.RawMessage(`["` + testAudience + `"]`),
 		"sub": json.RawMessage(`"` + testUser.String() + `"`), "sid": json.RawMessage(`"` + testSession.String() + `"`),
 		"jti": json.RawMessage(`"9f0c2c1e-5a53-4c52-9f57-3b6f4c2f8d11"`), "client_id": json.RawMessage(`"` + ClientID + `"`),
 		"gen": json.RawMessage(`1`), "roles": json.RawMessage(`["admin"]`),
 		"iat": seconds(testTime), "nbf": seconds(testTime), "exp": seconds(testTime.Add(10 * time.Minute)),
-	}
-	for name, value := range changes {
-		if value == "" {
-			delete(claims, name)
-		} else {
-			claims[name] = json.RawMessage(value)
-		}
-	}
-	text, err := json.Marshal(claims)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
+	}, changes)
 }
 
 func seconds(t time.Time) json.RawMessage { return fmt.Appendf(nil, "%d", t.Unix()) }

@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"maps"
 	"math/big"
 	"strconv"
 	"strings"
@@ -73,10 +74,13 @@ func Sign(t testing.TB, key *ecdsa.PrivateKey, header, payload string) string {
 // Change returns the genuine claims with changes, name=JSON value; an empty value leaves the claim out.
 func (f *Forger) Change(t testing.TB, changes map[string]string) string {
 	t.Helper()
-	claims := map[string]json.RawMessage{}
-	for name, value := range f.members {
-		claims[name] = value
-	}
+	return Change(t, f.members, changes)
+}
+
+// Change returns a JSON object of members with changes, name=JSON value; an empty value leaves the member out.
+func Change(t testing.TB, members map[string]json.RawMessage, changes map[string]string) string {
+	t.Helper()
+	claims := maps.Clone(members)
 	for name, value := range changes {
 		if value == "" {
 			delete(claims, name)
