@@ -121,23 +121,10 @@ func printEvents(c *cobra.Command, events []audit.Event, asJSON bool) error {
 	}
 	for _, e := range events {
 		line := fmt.Sprintf("%s  %-*s  %-17s", e.At.UTC().Format(auditTimes), width, e.Action, e.Result)
-		for _, field := range []struct{ name, value string }{
-			{"user_id", known(e.UserID)}, {"session_id", known(e.SessionID)}, {"name_hash", e.NameHash},
-			{"address", e.Address}, {"request_id", e.RequestID},
-		} {
-			if field.value != "" {
-				line += "  " + field.name + "=" + field.value
-			}
+		for _, detail := range e.Details() {
+			line += "  " + detail.String()
 		}
 		c.Println(strings.TrimRight(line, " "))
 	}
 	return nil
-}
-
-// known is an id, or "" if it is the nil UUID.
-func known(id uuid.UUID) string {
-	if id == uuid.Nil {
-		return ""
-	}
-	return id.String()
 }

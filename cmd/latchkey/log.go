@@ -35,10 +35,13 @@ func newLogger(c *config.Config, w io.Writer) *slog.Logger {
 // visible replaces what a terminal obeys and a person does not see, such as marks that turn the direction of writing.
 // The formats escape what is below a space; of the rest, JSON lets all through and text the delete character.
 func visible(_ []string, a slog.Attr) slog.Attr {
-	text := a.Value.String()
-	if err, isError := a.Value.Any().(error); isError {
-		text = err.Error()
-	} else if a.Value.Kind() != slog.KindString {
+	var text string
+	switch value := a.Value.Any().(type) {
+	case string:
+		text = value
+	case error:
+		text = value.Error()
+	default:
 		return a
 	}
 	return slog.String(a.Key, strings.Map(func(c rune) rune {

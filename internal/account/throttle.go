@@ -74,9 +74,9 @@ func charged(t store.LoginThrottle, now time.Time) (next store.LoginThrottle, wa
 	return t, 0
 }
 
-// refunded takes back an attempt of which nothing came, right or wrong.
+// refunded takes back one of the attempts that are charged, of which nothing came, right or wrong.
 func refunded(t store.LoginThrottle) store.LoginThrottle {
-	t.Failures = max(0, t.Failures-1)
+	t.Failures--
 	t.BlockedUntil = t.ChargedAt.Add(waitAfter(t.Failures))
 	return t
 }
@@ -230,6 +230,6 @@ func Network(a netip.Addr) netip.Prefix {
 	if a = a.Unmap(); a.Is6() {
 		bits = 64
 	}
-	p, _ := a.WithZone("").Prefix(bits)
+	p, _ := a.Prefix(bits) // which drops the zone
 	return p
 }

@@ -105,15 +105,16 @@ func (l *Log) Record(ctx context.Context, e Event) {
 	if e.Action == Reuse {
 		level = slog.LevelWarn
 	}
-	l.logger.LogAttrs(ctx, level, "audit", e.attributes()...)
+	act := []slog.Attr{slog.String("action", string(e.Action)), slog.String("result", e.Result)}
+	l.logger.LogAttrs(ctx, level, "audit", append(act, e.Details()...)...)
 	if l.table != nil {
 		l.table.add(e)
 	}
 }
 
-// attributes are the event's fields that are known, as the log line has them.
-func (e Event) attributes() []slog.Attr {
-	list := []slog.Attr{slog.String("action", string(e.Action)), slog.String("result", e.Result)}
+// Details are whom the act concerned and where it came from, as far as that is known.
+func (e Event) Details() []slog.Attr {
+	var list []slog.Attr
 	if e.UserID != uuid.Nil {
 		list = append(list, slog.String("user_id", e.UserID.String()))
 	}

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -113,7 +114,7 @@ var auditParameters = map[string]string{
 	"user_id": "The query parameter user_id must be the id of a user",
 	"after":   "The query parameter after must be what next was in the answer before",
 	"action":  "The query parameter action must be one of those that the API document lists",
-	"limit":   "The query parameter limit must be a number from 1 to 1000",
+	"limit":   fmt.Sprintf("The query parameter limit must be a number from 1 to %d", maxAuditLimit),
 }
 
 // parseID reads an id in its one spelling: the library knows others too.
