@@ -91,11 +91,14 @@ func (s *Service) Import(ctx context.Context, file io.ReadSeeker, progress func(
 	if err != nil {
 		return 0, err
 	}
-	if _, err := file.Seek(0, io.SeekStart); err != nil {
-		return 0, fmt.Errorf("read the file again: %w", err)
-	}
-	i := &importer{now: s.now(), progress: progress, faults: faults}
-	if err := s.store.InTx(ctx, func(tx *store.Store) error { return i.run(ctx, tx, file) }); err != nil {
+	var i *importer
+	if err := s.store.InTx(ctx, func(tx *store.Store) error {
+		if _, err := file.Seek(0, io.SeekStart); err != nil {
+			return fmt.Errorf("read the file again: %w", err)
+		}
+		i = &importer{now: s.now(), progress: progress, faults: &ImportError{}}
+		return i.run(ctx, tx, file)
+	}); err != nil {
 		return 0, err
 	}
 	s.audit.Record(ctx, audit.Event{Action: audit.Administer, Result: "import"})

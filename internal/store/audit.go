@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"gorm.io/gorm"
 
 	"latchkey/internal/audit"
 )
@@ -38,7 +39,7 @@ func (s *Store) AppendAuditEvents(ctx context.Context, events []audit.Event) err
 				NameHash: e.NameHash, Address: e.Address, RequestID: e.RequestID,
 			}
 		}
-		if err := wrap(s.write.WithContext(ctx).Create(&rows).Error); err != nil && !errors.Is(err, ErrDuplicate) {
+		if _, err := s.write(ctx, func(db *gorm.DB) *gorm.DB { return db.Create(&rows) }); err != nil && !errors.Is(err, ErrDuplicate) {
 			return err
 		}
 		events = events[n:]
@@ -58,21 +59,23 @@ type AuditFilter struct {
 
 // AuditEvents returns up to limit events, newest first.
 func (s *Store) AuditEvents(ctx context.Context, f AuditFilter, limit int) ([]audit.Event, error) {
-	q := s.read.WithContext(ctx).Order("id DESC").Limit(limit)
-	if f.UserID != uuid.Nil {
-		q = q.Where("user_id = ?", f.UserID[:])
-	}
-	if f.Action != "" {
-		q = q.Where("action = ?", string(f.Action))
-	}
-	if first := audit.FirstID(f.Since); !f.Since.IsZero() {
-		q = q.Where("id >= ?", first[:])
-	}
-	if f.Before != uuid.Nil {
-		q = q.Where("id < ?", f.Before[:])
-	}
-	var rows []auditRow
-	if err := wrap(q.Find(&rows).Error); err != nil {
+	rows, err := read(ctx, s, func(db *gorm.DB, rows *[]auditRow) *gorm.DB {
+		q := db.Order("id DESC").Limit(limit)
+		if f.UserID != uuid.Nil {
+			q = q.Where("user_id = ?", f.UserID[:])
+		}
+		if f.Action != "" {
+			q = q.Where("action = ?", string(f.Action))
+		}
+		if first := audit.FirstID(f.Since); !f.Since.IsZero() {
+			q = q.Where("id >= ?", first[:])
+		}
+		if f.Before != uuid.Nil {
+			q = q.Where("id < ?", f.Before[:])
+		}
+		return q.Find(rows)
+	})
+	if err != nil {
 		return nil, err
 	}
 	events := make([]audit.Event, len(rows))

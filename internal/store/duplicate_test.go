@@ -21,7 +21,7 @@ func TestDuplicateKeysOfSQLServerAreErrDuplicate(t *testing.T) {
 		if duplicate {
 			want = ErrDuplicate
 		}
-		db := s.write.Session(&gorm.Session{NewDB: true})
+		db := s.writers.db.Session(&gorm.Session{NewDB: true})
 		if got := wrap(db.AddError(mssql.Error{Number: number})); !errors.Is(got, want) {
 			t.Errorf("error %d gives %v, want %v", number, got, want)
 		}

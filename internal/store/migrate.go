@@ -96,7 +96,7 @@ func (s *Store) Migrations(ctx context.Context) ([]Migration, error) {
 // SchemaVersion returns the number of the newest applied migration, 0 for an empty database.
 func (s *Store) SchemaVersion(ctx context.Context) (int64, error) {
 	var version int64
-	db := s.read.WithContext(ctx)
+	db := s.prober.WithContext(ctx)
 	err := db.Raw("SELECT MAX(version_id) FROM " + goose.DefaultTablename).Scan(&version).Error
 	if err == nil {
 		return version, nil
@@ -109,10 +109,30 @@ func (s *Store) SchemaVersion(ctx context.Context) (int64, error) {
 	return 0, wrap(err)
 }
 
-// Ready returns nil if the database answers and its schema is one that this program can use, ErrSchemaBehind where a
-// migration is pending. A schema that is ahead of this program is in order: migrations expand before they contract, so
-// that the release before keeps working. It is one short read.
+// probeTime bounds the question whether the database is there.
+const probeTime = time.Second
+
+// Ready returns nil if the database answers within a second and its schema is one that this program can use,
+// ErrSchemaBehind where a migration is pending. A schema that is ahead of this program is in order: migrations expand
+// before they contract, so that the release before keeps working. It is one short read on a connection of its own, and
+// calls at the same time share it.
 func (s *Store) Ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, probeTime)
+	defer cancel()
+	answer := s.probe.DoChan("", func() (any, error) {
+		shared, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTime)
+		defer cancel()
+		return nil, s.ready(shared)
+	})
+	select {
+	case result := <-answer:
+		return result.Err
+	case <-ctx.Done(): // a driver may take longer to give up
+		return fmt.Errorf("%w: ask whether it is there: %w", ErrUnavailable, ctx.Err())
+	}
+}
+
+func (s *Store) ready(ctx context.Context) error {
 	version, err := s.SchemaVersion(ctx)
 	if err != nil {
 		return err

@@ -76,7 +76,7 @@ func TestMigrationsGoUpAndDownAndUp(t *testing.T) {
 
 func TestSchemaThatIsAheadIsReady(t *testing.T) {
 	s := openMigrated(t, filepath.Join(t.TempDir(), "latchkey.db"))
-	if err := s.write.Exec("INSERT INTO goose_db_version (version_id, is_applied) VALUES (999, 1)").Error; err != nil {
+	if err := s.writers.db.Exec("INSERT INTO goose_db_version (version_id, is_applied) VALUES (999, 1)").Error; err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Ready(t.Context()); err != nil {
@@ -89,7 +89,7 @@ func TestSchemaThatIsAheadIsReady(t *testing.T) {
 
 func TestFailedMigrationIsAnError(t *testing.T) {
 	s := openFile(t, filepath.Join(t.TempDir(), "latchkey.db"))
-	if err := s.write.Exec("CREATE TABLE sessions (a)").Error; err != nil { // in the way of the second migration
+	if err := s.writers.db.Exec("CREATE TABLE sessions (a)").Error; err != nil { // in the way of the second migration
 		t.Fatal(err)
 	}
 	applied, err := s.Migrate(t.Context())
@@ -99,7 +99,7 @@ func TestFailedMigrationIsAnError(t *testing.T) {
 	if version, err := s.SchemaVersion(t.Context()); err != nil || version != 1 {
 		t.Errorf("the schema has version %d (%v), want 1", version, err)
 	}
-	if err := s.write.Exec("DROP TABLE sessions").Error; err != nil {
+	if err := s.writers.db.Exec("DROP TABLE sessions").Error; err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Migrate(t.Context()); err != nil {

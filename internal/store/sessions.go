@@ -43,54 +43,57 @@ type OwnedSession struct {
 
 // CreateSession adds a session of an account that is there.
 func (s *Store) CreateSession(ctx context.Context, session *Session) error {
-	err := s.write.WithContext(ctx).Create(session).Error
-	return wrap(err)
+	_, err := s.write(ctx, func(db *gorm.DB) *gorm.DB { return db.Create(session) })
+	return err
 }
 
 // SessionByID finds a session, ended or not, with its owner, or returns ErrNotFound. It is one read.
 func (s *Store) SessionByID(ctx context.Context, id uuid.UUID) (OwnedSession, error) {
-	var row OwnedSession
-	err := s.read.WithContext(ctx).Table("sessions").
-		Select("sessions.*, users.username, users.roles, users.disabled_at, users.created_at AS user_created_at").
-		Joins("JOIN users ON users.id = sessions.user_id").
-		Where("sessions.id = ?", id[:]).Take(&row).Error
-	return row, wrap(err)
+	return read(ctx, s, func(db *gorm.DB, row *OwnedSession) *gorm.DB {
+		return db.Table("sessions").
+			Select("sessions.*, users.username, users.roles, users.disabled_at, users.created_at AS user_created_at").
+			Joins("JOIN users ON users.id = sessions.user_id").
+			Where("sessions.id = ?", id[:]).Take(row)
+	})
 }
 
 // AdvanceSession writes the protocol's columns of the session, as they are in to, if the row is still as it was in
 // from: not revoked, the same generation, the same acknowledgement. False says that somebody else moved first, and
 // nothing changed. It is one conditional statement, exact under every isolation level.
 func (s *Store) AdvanceSession(ctx context.Context, from, to Session) (bool, error) {
-	q := s.sessions(ctx).
-		Where("id = ? AND generation = ? AND revoked_at IS NULL", from.ID[:], from.Generation)
-	if from.AcknowledgedAt.Valid {
-		q = q.Where("acknowledged_at = ?", from.AcknowledgedAt)
-	} else {
-		q = q.Where("acknowledged_at IS NULL")
-	}
-	r := q.Updates(map[string]any{
-		"generation": to.Generation, "oldest_generation": to.OldestGeneration,
-		"current_hash": to.CurrentHash, "parent_hash": to.ParentHash,
-		"issued_at": to.IssuedAt, "acknowledged_at": to.AcknowledgedAt,
-		"revoked_at": to.RevokedAt, "revoked_reason": to.RevokedReason,
+	n, err := s.write(ctx, func(db *gorm.DB) *gorm.DB {
+		q := db.Model(&Session{}).Where("id = ? AND generation = ? AND revoked_at IS NULL", from.ID[:], from.Generation)
+		if from.AcknowledgedAt.Valid {
+			q = q.Where("acknowledged_at = ?", from.AcknowledgedAt)
+		} else {
+			q = q.Where("acknowledged_at IS NULL")
+		}
+		return q.Updates(map[string]any{
+			"generation": to.Generation, "oldest_generation": to.OldestGeneration,
+			"current_hash": to.CurrentHash, "parent_hash": to.ParentHash,
+			"issued_at": to.IssuedAt, "acknowledged_at": to.AcknowledgedAt,
+			"revoked_at": to.RevokedAt, "revoked_reason": to.RevokedReason,
+		})
 	})
-	return r.RowsAffected == 1, wrap(r.Error)
+	return n == 1, err
 }
 
 // RevokeSession ends a session for good; false says that there is none, or that it had ended before.
 func (s *Store) RevokeSession(ctx context.Context, id uuid.UUID, reason string, now time.Time) (bool, error) {
-	n, err := revoke(s.sessions(ctx).Where("id = ?", id[:]), reason, now)
+	n, err := s.revoke(ctx, reason, now, func(db *gorm.DB) *gorm.DB { return db.Where("id = ?", id[:]) })
 	return n == 1, err
 }
 
 // RevokeUserSessions ends all sessions of a user but one (uuid.Nil: all), and returns how many.
 func (s *Store) RevokeUserSessions(ctx context.Context, userID, except uuid.UUID, reason string, now time.Time) (int64, error) {
-	return revoke(s.sessions(ctx).Where("user_id = ? AND id <> ?", userID[:], except[:]), reason, now)
+	return s.revoke(ctx, reason, now, func(db *gorm.DB) *gorm.DB {
+		return db.Where("user_id = ? AND id <> ?", userID[:], except[:])
+	})
 }
 
 // RevokeAllSessions ends everybody's sessions, and returns how many.
 func (s *Store) RevokeAllSessions(ctx context.Context, reason string, now time.Time) (int64, error) {
-	return revoke(s.sessions(ctx), reason, now)
+	return s.revoke(ctx, reason, now, func(db *gorm.DB) *gorm.DB { return db })
 }
 
 // RevokeOldestSessions ends the oldest sessions of newest's user, so that beside newest at most keep remain of those
@@ -98,29 +101,28 @@ func (s *Store) RevokeAllSessions(ctx context.Context, reason string, now time.T
 // BeginLogin opened it is exact.
 func (s *Store) RevokeOldestSessions(ctx context.Context, newest Session, keep int, issuedAfter, createdAfter time.Time,
 	reason string, now time.Time) (int64, error) {
-	surplus := s.sessions(ctx).Select("id").
-		Where("user_id = ? AND id <> ? AND created_at > ? AND issued_at > ? AND revoked_at IS NULL",
-			newest.UserID[:], newest.ID[:], createdAfter, issuedAfter).
-		Order("created_at DESC, id DESC").Limit(1000).Offset(keep)
-	return revoke(s.sessions(ctx).Where("id IN (?)", surplus), reason, now)
+	return s.revoke(ctx, reason, now, func(db *gorm.DB) *gorm.DB {
+		surplus := db.Session(&gorm.Session{NewDB: true}).Model(&Session{}).Select("id").
+			Where("user_id = ? AND id <> ? AND created_at > ? AND issued_at > ? AND revoked_at IS NULL",
+				newest.UserID[:], newest.ID[:], createdAfter, issuedAfter).
+			Order("created_at DESC, id DESC").Limit(1000).Offset(keep)
+		return db.Where("id IN (?)", surplus)
+	})
 }
 
-func (s *Store) sessions(ctx context.Context) *gorm.DB {
-	return s.write.WithContext(ctx).Model(&Session{})
-}
-
-// revoke ends those of the sessions that have not ended yet.
-func revoke(sessions *gorm.DB, reason string, now time.Time) (int64, error) {
-	r := sessions.Where("revoked_at IS NULL").Updates(map[string]any{"revoked_at": now, "revoked_reason": reason})
-	return r.RowsAffected, wrap(r.Error)
+// revoke ends those of the chosen sessions that have not ended yet.
+func (s *Store) revoke(ctx context.Context, reason string, now time.Time, choose func(*gorm.DB) *gorm.DB) (int64, error) {
+	return s.write(ctx, func(db *gorm.DB) *gorm.DB {
+		return choose(db.Model(&Session{})).Where("revoked_at IS NULL").
+			Updates(map[string]any{"revoked_at": now, "revoked_reason": reason})
+	})
 }
 
 // LiveSessions lists the sessions of a user that are not revoked, were issued after one time and began after another;
 // newest first, at most 1000.
 func (s *Store) LiveSessions(ctx context.Context, userID uuid.UUID, issuedAfter, createdAfter time.Time) ([]Session, error) {
-	var list []Session
-	err := s.read.WithContext(ctx).
-		Where("user_id = ? AND created_at > ? AND issued_at > ? AND revoked_at IS NULL", userID[:], createdAfter, issuedAfter).
-		Order("created_at DESC, id DESC").Limit(1000).Find(&list).Error
-	return list, wrap(err)
+	return read(ctx, s, func(db *gorm.DB, list *[]Session) *gorm.DB {
+		return db.Where("user_id = ? AND created_at > ? AND issued_at > ? AND revoked_at IS NULL", userID[:], createdAfter, issuedAfter).
+			Order("created_at DESC, id DESC").Limit(1000).Find(list)
+	})
 }

@@ -40,20 +40,23 @@ func openSQLite(path string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the database file: %w", err)
 	}
-	write, err := openSQLitePool(path, 1)
-	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", path, err)
+	s := &Store{description: "SQLite file " + path}
+	var prober pool
+	for _, p := range []struct {
+		pool    *pool
+		size    int
+		pragmas []string
+	}{{&s.writers, 1, nil}, {&s.readers, sqliteReaders, []string{"query_only(1)"}}, {&prober, 1, []string{"query_only(1)"}}} {
+		if *p.pool, err = s.openSQLitePool(path, p.size, p.pragmas...); err != nil {
+			return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), s.Close())
+		}
 	}
-	read, err := openSQLitePool(path, sqliteReaders, "query_only(1)")
-	if err != nil {
-		_ = (&Store{read: write, write: write}).Close()
-		return nil, fmt.Errorf("open %s: %w", path, err)
-	}
-	migrator, err := newMigrator("sqlite", database.DialectSQLite3, write)
-	return &Store{read: read, write: write, migrator: migrator, description: "SQLite file " + path}, err
+	s.prober = prober.db
+	s.migrator, err = newMigrator("sqlite", database.DialectSQLite3, s.writers.db)
+	return s, err
 }
 
-func openSQLitePool(path string, size int, pragmas ...string) (*gorm.DB, error) {
+func (s *Store) openSQLitePool(path string, size int, pragmas ...string) (pool, error) {
 	parameters := url.Values{
 		"_pragma": append([]string{
 			"busy_timeout(5000)", // another process may write: wait for it
@@ -67,13 +70,12 @@ func openSQLitePool(path string, size int, pragmas ...string) (*gorm.DB, error) 
 		"_inttotime":           {"1"},
 		"_timezone":            {"UTC"},
 	}
-	pool, err := sql.Open("sqlite", (&url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: parameters.Encode()}).String())
+	connections, err := sql.Open("sqlite", (&url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: parameters.Encode()}).String())
 	if err != nil {
-		return nil, wrap(err)
+		return pool{}, wrap(err)
 	}
-	pool.SetMaxOpenConns(size)
-	pool.SetMaxIdleConns(size)
-	return openGORM(sqliteDialector{sqlite.Dialector{Conn: pool}})
+	s.close = append(s.close, connections)
+	return newPool(func(c gorm.ConnPool) gorm.Dialector { return sqliteDialector{sqlite.Dialector{Conn: c}} }, connections, size)
 }
 
 // useWAL has the file written by way of a log, so that readers and the writer do not wait for each other. The mode stays
@@ -81,7 +83,7 @@ func openSQLitePool(path string, size int, pragmas ...string) (*gorm.DB, error) 
 // out, which SQLite reports at once, whatever the busy timeout: then the one looks again until the other is done.
 func (s *Store) useWAL() error {
 	for deadline := time.Now().Add(walPatience); ; time.Sleep(walPause) {
-		err := s.write.Exec("PRAGMA journal_mode = WAL").Error
+		err := s.writers.db.Exec("PRAGMA journal_mode = WAL").Error
 		var e *modernc.Error
 		if !errors.As(err, &e) || e.Code()&0xff != sqlite3.SQLITE_BUSY || time.Now().After(deadline) {
 			return wrap(err)

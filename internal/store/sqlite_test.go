@@ -45,7 +45,7 @@ func TestPragmasAreInForceOnEveryConnection(t *testing.T) {
 		db        *gorm.DB
 		size      int
 		queryOnly string
-	}{"write": {s.write, 1, "0"}, "read": {s.read, 4, "1"}} {
+	}{"write": {s.writers.db, 1, "0"}, "read": {s.readers.db, 4, "1"}} {
 		t.Run(name, func(t *testing.T) {
 			db, err := pool.db.DB()
 			if err != nil {
@@ -60,6 +60,10 @@ func TestPragmasAreInForceOnEveryConnection(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer func() { _ = conn.Close() }()
+				// A connection that has read nothing yet does not know the file's mode.
+				if _, err := conn.ExecContext(t.Context(), "SELECT 1 FROM users"); err != nil {
+					t.Fatal(err)
+				}
 				for pragma, want := range map[string]string{
 					"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "busy_timeout": "5000", "query_only": pool.queryOnly,
 				} {
@@ -76,7 +80,7 @@ func TestPragmasAreInForceOnEveryConnection(t *testing.T) {
 func TestReadPoolCannotWrite(t *testing.T) {
 	s := openMigrated(t, filepath.Join(t.TempDir(), "latchkey.db"))
 	for _, statement := range []string{"DELETE FROM users", "INSERT INTO users (id) VALUES (x'00')", "DROP TABLE sessions", "CREATE TABLE t (a)"} {
-		if err := s.read.Exec(statement).Error; err == nil || !strings.Contains(err.Error(), "readonly") {
+		if err := s.readers.db.Exec(statement).Error; err == nil || !strings.Contains(err.Error(), "readonly") {
 			t.Errorf("%s gives %v, want a refusal", statement, err)
 		}
 	}
@@ -85,7 +89,7 @@ func TestReadPoolCannotWrite(t *testing.T) {
 func TestReadersDoNotWaitForAWriter(t *testing.T) {
 	s := openMigrated(t, filepath.Join(t.TempDir(), "latchkey.db"))
 	err := s.InTx(t.Context(), func(tx *Store) error {
-		if err := tx.write.Exec("DELETE FROM users").Error; err != nil {
+		if err := tx.writers.db.Exec("DELETE FROM users").Error; err != nil {
 			return err
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
@@ -106,7 +110,7 @@ func TestTimesAreMillisecondsInTheFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	var shown string
-	err := s.read.Raw(`SELECT typeof(created_at) || ' ' || datetime(created_at / 1000, 'unixepoch') || ' ' || (created_at % 1000) ||
+	err := s.readers.db.Raw(`SELECT typeof(created_at) || ' ' || datetime(created_at / 1000, 'unixepoch') || ' ' || (created_at % 1000) ||
 		' ' || typeof(id) || ' ' || length(id) || ' ' || roles || ' ' || typeof(last_login_at) FROM users`).Scan(&shown).Error
 	if want := "integer 2026-01-02 03:04:05 678 blob 16 x y null"; err != nil || shown != want {
 		t.Errorf("the row holds %q (%v), want %q", shown, err, want)
@@ -117,7 +121,7 @@ func TestDatabaseFilesArePrivate(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "new", "data")
 	path := filepath.Join(dir, "latchkey.db")
 	s := openMigrated(t, path)
-	if err := s.write.Exec("DELETE FROM users").Error; err != nil { // so that the companions are there
+	if err := s.writers.db.Exec("DELETE FROM users").Error; err != nil { // so that the companions are there
 		t.Fatal(err)
 	}
 	for path, want := range map[string]fs.FileMode{path: 0o600, path + "-wal": 0o600, path + "-shm": 0o600, dir: 0o700, filepath.Dir(dir): 0o700} {

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/golang-sql/civil"
 	"github.com/google/uuid"
 	mssql "github.com/microsoft/go-mssqldb"
 	"gorm.io/gorm"
@@ -94,14 +95,14 @@ func recordSQLServer(t *testing.T) (*Store, *[]statement) {
 	t.Cleanup(func() { _ = s.Close() })
 	var list []statement
 	record := func(db *gorm.DB) { list = append(list, statement{db.Statement.SQL.String(), db.Statement.Vars}) }
-	callbacks := s.write.Callback()
+	callbacks := s.writers.db.Callback()
 	err = errors.Join(callbacks.Create().After("*").Register("record", record), callbacks.Update().After("*").Register("record", record),
 		callbacks.Query().After("*").Register("record", record), callbacks.Delete().After("*").Register("record", record))
 	if err != nil {
 		t.Fatal(err)
 	}
-	dry := s.write.Session(&gorm.Session{DryRun: true})
-	s.read, s.write = dry, dry
+	dry := s.writers.db.Session(&gorm.Session{DryRun: true})
+	s.readers.db, s.writers.db = dry, dry
 	return s, &list
 }
 
@@ -154,15 +155,15 @@ func TestParametersForSQLServerHaveTheirTypes(t *testing.T) {
 			}
 			if valuer, ok := named.Value.(driver.Valuer); ok {
 				inner, err := valuer.Value()
-				if _, isTime := valuer.(sql.NullTime); err != nil || inner == nil && !isTime {
+				if _, isTime := valuer.(mssql.NullDateTime); err != nil || inner == nil && !isTime {
 					t.Errorf("%s: parameter %d, a %T, gives %v and %v", statement.sql, i+1, valuer, inner, err)
 				}
 				if inner != nil {
 					named.Value = inner
 				}
 			}
-			if at, ok := named.Value.(time.Time); ok && at.Location() != time.UTC {
-				t.Errorf("%s: parameter %d is a time of another zone, %v", statement.sql, i+1, at)
+			if at, ok := named.Value.(time.Time); ok {
+				t.Errorf("%s: parameter %d goes over the wire as DATETIMEOFFSET: %v", statement.sql, i+1, at)
 			}
 			if reflect.TypeOf(named.Value) == reflect.TypeFor[uuid.UUID]() {
 				t.Errorf("%s: parameter %d is a UUID, which goes over the wire as text", statement.sql, i+1)
@@ -192,15 +193,25 @@ func TestTimesGoToSQLServerInUTC(t *testing.T) {
 	_, _ = s.RevokeAllSessions(ctx, "x", now)
 	_, _ = s.BeginLogin(ctx, user.ID, "h", now)
 	_ = s.AppendAuditEvents(ctx, []audit.Event{{ID: uuid.UUID{3}, At: now}})
+	want := civil.DateTime{Date: civil.Date{Year: 2026, Month: 1, Day: 2}, Time: civil.Time{Hour: 3, Minute: 4, Second: 5}}
+	times := 0
 	for _, statement := range *list {
 		for i, v := range statement.vars {
-			if nullable, ok := v.(sql.NullTime); ok {
-				v = nullable.Time
+			nullable, ok := v.(mssql.NullDateTime)
+			if ok && nullable.Valid {
+				v = nullable.DateTime
 			}
-			if at, ok := v.(time.Time); ok && !at.IsZero() && at.Location() != time.UTC {
-				t.Errorf("parameter %d is %v, which DATETIME2 takes for another instant: %s", i+1, at, statement.sql)
+			at, ok := v.(civil.DateTime)
+			if ok {
+				times++
+			}
+			if ok && at != want {
+				t.Errorf("parameter %d is %v, want %v: %s", i+1, at, want, statement.sql)
 			}
 		}
+	}
+	if times != 11 {
+		t.Errorf("%d times were sent, want 11", times)
 	}
 }
 

@@ -7,15 +7,16 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"strings"
 	"time"
 
 	"github.com/pressly/goose/v3"
+	"golang.org/x/sync/singleflight"
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
 )
@@ -34,8 +35,14 @@ var (
 type Store struct {
 	// On SQLite a single connection writes, so that writers of this process queue in Go, fairly, instead of polling
 	// the file's lock; readers have a pool of their own and never wait for a writer. On SQL Server the two are one.
-	read, write *gorm.DB
+	readers, writers pool
+	// prober has a connection that nothing else uses, so that Ready tells of the database and not of the load.
+	prober *gorm.DB
+	// probe lets one question at a time go to the database, whoever else asks for the same.
+	probe singleflight.Group
+	// migrator has connections without the time limits of the others.
 	migrator    *goose.Provider
+	close       []io.Closer
 	description string
 }
 
@@ -82,28 +89,17 @@ func (s *Store) Description() string { return s.description }
 // Close closes all connections.
 func (s *Store) Close() error {
 	var faults []error
-	for _, db := range []*gorm.DB{s.write, s.read} {
-		pool, err := db.DB()
-		if err == nil {
-			err = pool.Close() // closing one twice is no error
-		}
-		faults = append(faults, err)
+	for _, connections := range s.close {
+		faults = append(faults, connections.Close())
 	}
 	return errors.Join(faults...)
 }
 
 // InTx runs f in one transaction, which is committed if f returns nil and rolled back otherwise. f must use the Store
-// it is given.
+// it is given. Where the database took the transaction back as the victim of a deadlock, or the connection broke before
+// the commit, f is called again, up to three times: what it leaves outside the database it must set anew each time.
 func (s *Store) InTx(ctx context.Context, f func(tx *Store) error) error {
-	var inner error
-	err := s.write.WithContext(ctx).Transaction(func(db *gorm.DB) error {
-		inner = f(&Store{read: db, write: db})
-		return inner
-	}, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
-	if inner != nil {
-		return inner
-	}
-	return wrap(err)
+	return s.writers.transaction(ctx, f)
 }
 
 func openGORM(dialector gorm.Dialector) (*gorm.DB, error) {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"gorm.io/gorm"
 )
 
 // LoginThrottle counts the failures to sign in under one name, since the last success. Other names have other rows, and
@@ -19,10 +21,9 @@ type LoginThrottle struct {
 
 // LoginThrottle returns the throttle of a key; where there is none, one without failures whose times are zero.
 func (s *Store) LoginThrottle(ctx context.Context, keyHash []byte) (LoginThrottle, error) {
-	t := LoginThrottle{KeyHash: keyHash}
-	err := wrap(s.read.WithContext(ctx).Where("key_hash = ?", keyHash).Take(&t).Error)
+	t, err := read(ctx, s, func(db *gorm.DB, t *LoginThrottle) *gorm.DB { return db.Where("key_hash = ?", keyHash).Take(t) })
 	if errors.Is(err, ErrNotFound) {
-		return t, nil
+		return LoginThrottle{KeyHash: keyHash}, nil
 	}
 	return t, err
 }
@@ -31,22 +32,25 @@ func (s *Store) LoginThrottle(ctx context.Context, keyHash []byte) (LoginThrottl
 // that it is not, and nothing changed. It is one statement, exact under every isolation level.
 func (s *Store) AdvanceLoginThrottle(ctx context.Context, from, to LoginThrottle) (bool, error) {
 	if from.ChargedAt.IsZero() { // there was none: of parallel calls the primary key lets one through
-		err := wrap(s.write.WithContext(ctx).Create(&to).Error)
+		_, err := s.write(ctx, func(db *gorm.DB) *gorm.DB { return db.Create(&to) })
 		if errors.Is(err, ErrDuplicate) {
 			return false, nil
 		}
 		return err == nil, err
 	}
-	r := s.write.WithContext(ctx).Model(&LoginThrottle{}).
-		Where("key_hash = ? AND failures = ? AND charged_at = ? AND blocked_until = ?",
-			from.KeyHash, from.Failures, from.ChargedAt, from.BlockedUntil).
-		Updates(map[string]any{"failures": to.Failures, "charged_at": to.ChargedAt, "blocked_until": to.BlockedUntil})
-	return r.RowsAffected == 1, wrap(r.Error)
+	n, err := s.write(ctx, func(db *gorm.DB) *gorm.DB {
+		return db.Model(&LoginThrottle{}).
+			Where("key_hash = ? AND failures = ? AND charged_at = ? AND blocked_until = ?",
+				from.KeyHash, from.Failures, from.ChargedAt, from.BlockedUntil).
+			Updates(map[string]any{"failures": to.Failures, "charged_at": to.ChargedAt, "blocked_until": to.BlockedUntil})
+	})
+	return n == 1, err
 }
 
 // DeleteLoginThrottle forgets the failures under a key, if there are any.
 func (s *Store) DeleteLoginThrottle(ctx context.Context, keyHash []byte) error {
-	return wrap(s.write.WithContext(ctx).Where("key_hash = ?", keyHash).Delete(&LoginThrottle{}).Error)
+	_, err := s.write(ctx, func(db *gorm.DB) *gorm.DB { return db.Where("key_hash = ?", keyHash).Delete(&LoginThrottle{}) })
+	return err
 }
 
 // maxSignIns bounds what SignInAddresses reads: whoever is refused may ask for it again and again.
@@ -55,9 +59,9 @@ const maxSignIns = 100
 // SignInAddresses lists the addresses of the last 100 sign-ins of a canonical name's owner, as far as they were after a
 // time, the newest first. A name that nobody has has none, and costs the same statement.
 func (s *Store) SignInAddresses(ctx context.Context, canonicalName string, since time.Time) ([]string, error) {
-	var list []string
-	err := s.read.WithContext(ctx).Table("sessions").Joins("JOIN users ON users.id = sessions.user_id").
-		Where("users.canonical_name = ? AND sessions.created_at > ?", canonicalName, since).
-		Order("sessions.created_at DESC").Limit(maxSignIns).Pluck("sessions.ip", &list).Error
-	return list, wrap(err)
+	return read(ctx, s, func(db *gorm.DB, list *[]string) *gorm.DB {
+		return db.Table("sessions").Joins("JOIN users ON users.id = sessions.user_id").
+			Where("users.canonical_name = ? AND sessions.created_at > ?", canonicalName, since).
+			Order("sessions.created_at DESC").Limit(maxSignIns).Pluck("sessions.ip", list)
+	})
 }

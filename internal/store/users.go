@@ -28,7 +28,8 @@ type User struct {
 // CreateUser adds an account. ErrDuplicate: the canonical name is taken; of any number of parallel calls with one name,
 // exactly one succeeds.
 func (s *Store) CreateUser(ctx context.Context, u *User) error {
-	return wrap(s.write.WithContext(ctx).Create(u).Error)
+	_, err := s.write(ctx, func(db *gorm.DB) *gorm.DB { return db.Create(u) })
+	return err
 }
 
 // UserBatch is how many accounts CreateUsers and TakenNames take at most: SQL Server allows a statement 2,100 parameters,
@@ -37,35 +38,32 @@ const UserBatch = 200
 
 // CreateUsers adds up to UserBatch accounts, all or none. ErrDuplicate: one of their names is taken.
 func (s *Store) CreateUsers(ctx context.Context, users []User) error {
-	return wrap(s.write.WithContext(ctx).Create(users).Error)
+	_, err := s.write(ctx, func(db *gorm.DB) *gorm.DB { return db.Create(users) })
+	return err
 }
 
 // TakenNames returns those of up to UserBatch canonical names that accounts have.
 func (s *Store) TakenNames(ctx context.Context, canonicalNames []string) ([]string, error) {
-	var taken []string
-	err := s.read.WithContext(ctx).Model(&User{}).Where("canonical_name IN ?", canonicalNames).Pluck("canonical_name", &taken).Error
-	return taken, wrap(err)
+	return read(ctx, s, func(db *gorm.DB, taken *[]string) *gorm.DB {
+		return db.Model(&User{}).Where("canonical_name IN ?", canonicalNames).Pluck("canonical_name", taken)
+	})
 }
 
 // UserByName finds an account by its canonical name, or returns ErrNotFound.
 func (s *Store) UserByName(ctx context.Context, canonicalName string) (User, error) {
-	var u User
-	err := s.read.WithContext(ctx).Where("canonical_name = ?", canonicalName).Take(&u).Error
-	return u, wrap(err)
+	return read(ctx, s, func(db *gorm.DB, u *User) *gorm.DB { return db.Where("canonical_name = ?", canonicalName).Take(u) })
 }
 
 // UserByID finds an account, or returns ErrNotFound.
 func (s *Store) UserByID(ctx context.Context, id uuid.UUID) (User, error) {
-	var u User
-	err := s.read.WithContext(ctx).Where("id = ?", id[:]).Take(&u).Error
-	return u, wrap(err)
+	return read(ctx, s, func(db *gorm.DB, u *User) *gorm.DB { return db.Where("id = ?", id[:]).Take(u) })
 }
 
 // ListUsers returns up to limit accounts in order of their canonical names, from the one after the given name on.
 func (s *Store) ListUsers(ctx context.Context, after string, limit int) ([]User, error) {
-	var list []User
-	err := s.read.WithContext(ctx).Where("canonical_name > ?", after).Order("canonical_name").Limit(limit).Find(&list).Error
-	return list, wrap(err)
+	return read(ctx, s, func(db *gorm.DB, list *[]User) *gorm.DB {
+		return db.Where("canonical_name > ?", after).Order("canonical_name").Limit(limit).Find(list)
+	})
 }
 
 // BeginLogin records a sign-in of the account if its password hash is still the one that was verified and it is not
@@ -73,42 +71,39 @@ func (s *Store) ListUsers(ctx context.Context, after string, limit int) ([]User,
 // that transaction and a change of the password wait for each other, so that no session begins with a password that
 // has just been replaced.
 func (s *Store) BeginLogin(ctx context.Context, id uuid.UUID, verifiedHash string, now time.Time) (bool, error) {
-	r := s.write.WithContext(ctx).Model(&User{}).
-		Where("id = ? AND password_hash = ? AND disabled_at IS NULL", id[:], verifiedHash).
-		Update("last_login_at", now)
-	return r.RowsAffected == 1, wrap(r.Error)
+	n, err := s.write(ctx, func(db *gorm.DB) *gorm.DB {
+		return db.Model(&User{}).Where("id = ? AND password_hash = ? AND disabled_at IS NULL", id[:], verifiedHash).Update("last_login_at", now)
+	})
+	return n == 1, err
 }
 
 // SetPasswordHash replaces the hash if it is still the one given; false says that it is not, and nothing changed.
 func (s *Store) SetPasswordHash(ctx context.Context, id uuid.UUID, from, to string) (bool, error) {
-	r := s.write.WithContext(ctx).Model(&User{}).Where("id = ? AND password_hash = ?", id[:], from).
-		Update("password_hash", to)
-	return r.RowsAffected == 1, wrap(r.Error)
+	n, err := s.write(ctx, func(db *gorm.DB) *gorm.DB {
+		return db.Model(&User{}).Where("id = ? AND password_hash = ?", id[:], from).Update("password_hash", to)
+	})
+	return n == 1, err
 }
 
 // SetRoles replaces an account's roles, or returns ErrNotFound.
 func (s *Store) SetRoles(ctx context.Context, id uuid.UUID, roles []string) error {
-	return changed(s.user(ctx, id).UpdateColumn("roles", strings.Join(roles, " ")))
+	return s.changeUser(ctx, id, func(user *gorm.DB) *gorm.DB { return user.UpdateColumn("roles", strings.Join(roles, " ")) })
 }
 
 // SetDisabled disables an account from now on, or enables it (null), or returns ErrNotFound.
 func (s *Store) SetDisabled(ctx context.Context, id uuid.UUID, at sql.NullTime) error {
-	return changed(s.user(ctx, id).UpdateColumn("disabled_at", at))
+	return s.changeUser(ctx, id, func(user *gorm.DB) *gorm.DB { return user.UpdateColumn("disabled_at", at) })
 }
 
 // DeleteUser removes an account and its sessions, or returns ErrNotFound.
 func (s *Store) DeleteUser(ctx context.Context, id uuid.UUID) error {
-	return changed(s.user(ctx, id).Delete(&User{}))
+	return s.changeUser(ctx, id, func(user *gorm.DB) *gorm.DB { return user.Delete(&User{}) })
 }
 
-func (s *Store) user(ctx context.Context, id uuid.UUID) *gorm.DB {
-	return s.write.WithContext(ctx).Model(&User{}).Where("id = ?", id[:])
-}
-
-// changed says whether a statement that one row was meant for has found it.
-func changed(r *gorm.DB) error {
-	if r.Error == nil && r.RowsAffected == 0 {
+func (s *Store) changeUser(ctx context.Context, id uuid.UUID, change func(user *gorm.DB) *gorm.DB) error {
+	n, err := s.write(ctx, func(db *gorm.DB) *gorm.DB { return change(db.Model(&User{}).Where("id = ?", id[:])) })
+	if err == nil && n == 0 {
 		return ErrNotFound
 	}
-	return wrap(r.Error)
+	return err
 }
