@@ -4,13 +4,14 @@
 export CGO_ENABLED ?= 0
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
+SQLSERVER_TESTS := ./internal/store/... ./internal/session ./internal/account ./internal/httpapi ./cmd/latchkey
 LINT    := go tool -modfile=.ci/tools/go.mod golangci-lint
 
 .DEFAULT_GOAL := help
 
 .PHONY: help
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build bin/latchkey
@@ -23,6 +24,13 @@ run: build ## run the server, on SQLite in data/, without any settings
 .PHONY: test
 test: ## run the tests; RACE=1 adds the race detector, which needs a C compiler
 	$(if $(RACE),CGO_ENABLED=1) go test $(if $(RACE),-race) -timeout 20m ./...
+
+# Every test that needs a database, and those that are of SQL Server alone.
+.PHONY: test-sqlserver
+test-sqlserver: ## run the tests of the database on the server that LATCHKEY_TEST_DATABASE_URL names
+	@test -n "$$LATCHKEY_TEST_DATABASE_URL" || \
+		{ echo 'set LATCHKEY_TEST_DATABASE_URL=sqlserver://USER:PASSWORD@HOST:1433, of a login that may make databases' >&2; exit 2; }
+	go test -tags sqlserver -count=1 -p 2 -timeout 30m $(SQLSERVER_TESTS)
 
 .PHONY: e2e
 e2e: ## run the browser tests, which need Chromium
