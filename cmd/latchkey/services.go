@@ -51,6 +51,7 @@ func openServices(c *config.Config, logs io.Writer, open openStore) (_ *services
 			_ = s.store.Close()
 		}
 	}()
+	s.registry.MustRegister(s.store.Metrics()...)
 	if s.keys, err = openKeyring(c, s.audit, s.logger, s.registry, time.Now); err != nil {
 		return nil, err
 	}

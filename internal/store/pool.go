@@ -12,14 +12,16 @@ import (
 	"time"
 
 	mssql "github.com/microsoft/go-mssqldb"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"gorm.io/gorm"
 )
 
 const (
 	// connectionWait is how long a statement or a transaction waits for a free connection.
 	connectionWait = 2 * time.Second
-	// statementTime bounds one statement, also in a transaction: then the database is told to stop it. What may touch any
-	// number of rows is made of several statements.
+	// statementTime bounds one statement, with the connection that it may need: then the database is told to stop it. What
+	// may touch any number of rows is made of several statements.
 	statementTime = 3 * time.Second
 	// maxRetries and firstPause: a unit of work that the database took back is tried again up to three times, after at
 	// most 20, 80 and 320 ms. The pauses are random, so that those who collided do not meet again.
@@ -35,13 +37,18 @@ type pool struct {
 	// places has room for as many units of work as there are connections. database/sql would let any number of requests
 	// queue for them as long as they live.
 	places chan struct{}
+	// retries counts second tries.
+	retries prometheus.Counter
 }
 
-func newPool(dialect func(gorm.ConnPool) gorm.Dialector, connections *sql.DB, size int) (pool, error) {
+// newPool takes over connections, and makes a pool of so many of them.
+func (s *Store) newPool(name string, dialect func(gorm.ConnPool) gorm.Dialector, connections *sql.DB, size int) (pool, error) {
 	connections.SetMaxOpenConns(size)
 	connections.SetMaxIdleConns(size) // a new connection is dear
+	s.close = append(s.close, connections)
+	s.metrics = append(s.metrics, collectors.NewDBStatsCollector(connections, name))
 	db, err := openGORM(dialect(connections))
-	return pool{db: db, places: make(chan struct{}, size)}, err
+	return pool{db: db, places: make(chan struct{}, size), retries: s.retries}, err
 }
 
 // enter takes a place, or fails: ErrUnavailable.
@@ -61,25 +68,30 @@ func (p pool) enter(ctx context.Context) (leave func(), err error) {
 	}
 }
 
-// run executes one statement, again where that is safe, and returns how many rows it touched. Within a transaction it
-// leaves the second try to the whole.
-func (p pool) run(ctx context.Context, safe func(error) bool, statement func(db *gorm.DB) *gorm.DB) (rows int64, err error) {
+// run executes one statement, and returns how many rows it touched. reading says that it changes nothing.
+func (p pool) run(ctx context.Context, reading bool, statement func(db *gorm.DB) *gorm.DB) (rows int64, err error) {
 	leave, err := p.enter(ctx)
 	if err != nil {
 		return 0, err
 	}
 	defer leave()
-	if p.places == nil {
-		safe = func(error) bool { return false }
-	}
-	err = retry(ctx, safe, func() error {
+	err = p.retry(ctx, func() (undone bool, err error) {
 		limited, cancel := context.WithTimeout(ctx, statementTime)
 		defer cancel()
 		done := statement(p.db.WithContext(limited))
 		rows = done.RowsAffected
-		return wrap(done.Error)
+		return reading, wrap(stopped(limited, done.Error))
 	})
 	return rows, err
+}
+
+// stopped marks the error of a statement that was told to stop. The driver does not always say that it was: where the
+// server has not confirmed it, it speaks of an invalid stream.
+func stopped(ctx context.Context, err error) error {
+	if cause := ctx.Err(); err != nil && cause != nil && !errors.Is(err, cause) {
+		return fmt.Errorf("%w: %w", cause, err)
+	}
+	return err
 }
 
 // transaction is InTx in this pool.
@@ -89,42 +101,57 @@ func (p pool) transaction(ctx context.Context, f func(tx *Store) error) error {
 		return err
 	}
 	defer leave()
-	var begun bool
-	var inner error
-	// A connection that broke before the commit has taken the transaction with it. If it broke in the commit, nobody
-	// knows what became of that: then the caller is told, and does not get it twice.
-	safe := func(err error) bool { return takenBack(err) || brokenOff(err) && (inner != nil || !begun) }
-	return retry(ctx, safe, func() error {
-		begun, inner = false, nil
-		// A client that leaves stops the statements, and so the transaction, but not a commit that is under way.
-		err := p.db.WithContext(context.WithoutCancel(ctx)).Transaction(func(db *gorm.DB) error {
-			begun = true
-			if inner = f(&Store{readers: pool{db: db}, writers: pool{db: db}}); inner == nil {
-				inner = wrap(ctx.Err())
-			}
-			return inner
-		}, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+	return p.retry(ctx, func() (undone bool, err error) {
+		// A connection that broke before the commit has taken the transaction with it. If it broke in the commit, nobody
+		// knows what became of that: then the caller is told, and does not get it twice.
+		undone = true
+		var inner error
+		err = p.connection(ctx, func(db *gorm.DB) error {
+			// A client that leaves stops the statements, and so the transaction, but not a commit that is under way.
+			return db.WithContext(context.WithoutCancel(ctx)).Transaction(func(db *gorm.DB) error {
+				if inner = f(&Store{readers: pool{db: db}, writers: pool{db: db}}); inner == nil {
+					inner = wrap(ctx.Err())
+				}
+				undone = inner != nil
+				return inner
+			}, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+		})
 		if inner != nil {
-			return inner
+			return undone, inner
 		}
-		return wrap(err)
+		return undone, wrap(err)
 	})
 }
 
-// retry calls f, and again while it fails and that is safe, at most maxRetries times.
-func retry(ctx context.Context, safe func(error) bool, f func() error) error {
+// connection calls f with one connection, which is there within statementTime or not at all.
+func (p pool) connection(ctx context.Context, f func(db *gorm.DB) error) error {
+	if p.places == nil {
+		return f(p.db)
+	}
+	limited, cancel := context.WithTimeout(ctx, statementTime)
+	defer cancel()
+	return p.db.WithContext(limited).Connection(f)
+}
+
+// retry calls f, and again while it fails and that is safe, at most maxRetries times. Within a transaction it leaves that
+// to the whole. undone says that nothing is left of what f did, if the connection broke.
+func (p pool) retry(ctx context.Context, f func() (undone bool, err error)) error {
 	for n, pause := 0, firstPause; ; n, pause = n+1, 4*pause {
-		err := f()
-		if err == nil || n == maxRetries || !safe(err) {
+		undone, err := f()
+		if err == nil || n == maxRetries || p.places == nil || !safeAgain(err, undone) {
 			return err
 		}
 		select {
-		case <-time.After(rand.N(pause)):
+		case <-time.After(rand.N(pause)): //nolint:gosec // nothing depends on its being hard to guess
 		case <-ctx.Done():
 			return err
 		}
+		p.retries.Inc()
 	}
 }
+
+// safeAgain says whether a unit of work that failed can be tried again.
+func safeAgain(err error, undone bool) bool { return takenBack(err) || undone && brokenOff(err) }
 
 // takenBack says that SQL Server itself has taken back everything that was asked: the victim of a deadlock, or of
 // a conflict under snapshot isolation.
@@ -133,25 +160,26 @@ func takenBack(err error) bool {
 	return errors.As(err, &e) && (e.Number == 1205 || e.Number == 3960)
 }
 
-// brokenOff says that the connection broke, which by itself does not tell whether a statement was executed: reading can be
-// tried again. One that fell silent is not broken off: the next would be, too, and a client does not wait so long.
+// brokenOff says that the connection broke, or was never made, which by itself does not tell whether a statement was
+// executed. One that fell silent is not broken off: the next would be, too, and a client does not wait so long.
 func brokenOff(err error) bool {
 	var network net.Error
 	if errors.As(err, &network) { // which a deadline of a context is, too
 		return !network.Timeout()
 	}
 	var stream mssql.StreamError
+	if errors.As(err, &stream) { // it does not unwrap by itself
+		return brokenOff(stream.InnerError)
+	}
 	var server mssql.ServerError
-	return errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
-		errors.As(err, &stream) || errors.As(err, &server)
+	return errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &server)
 }
 
 // read executes a statement that changes nothing and fills a T. Each try gets a new one: GORM takes what it finds in it
 // for conditions.
 func read[T any](ctx context.Context, s *Store, statement func(db *gorm.DB, into *T) *gorm.DB) (T, error) {
 	var got T
-	safe := func(err error) bool { return takenBack(err) || brokenOff(err) }
-	_, err := s.readers.run(ctx, safe, func(db *gorm.DB) *gorm.DB {
+	_, err := s.readers.run(ctx, true, func(db *gorm.DB) *gorm.DB {
 		got = *new(T)
 		return statement(db, &got)
 	})
@@ -160,5 +188,5 @@ func read[T any](ctx context.Context, s *Store, statement func(db *gorm.DB, into
 
 // write executes a statement that is a transaction of its own, or part of one, and returns how many rows it touched.
 func (s *Store) write(ctx context.Context, statement func(db *gorm.DB) *gorm.DB) (int64, error) {
-	return s.writers.run(ctx, takenBack, statement)
+	return s.writers.run(ctx, false, statement)
 }

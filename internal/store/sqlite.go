@@ -40,14 +40,19 @@ func openSQLite(path string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the database file: %w", err)
 	}
-	s := &Store{description: "SQLite file " + path}
+	s := newStore("SQLite file " + path)
 	var prober pool
 	for _, p := range []struct {
 		pool    *pool
+		name    string
 		size    int
 		pragmas []string
-	}{{&s.writers, 1, nil}, {&s.readers, sqliteReaders, []string{"query_only(1)"}}, {&prober, 1, []string{"query_only(1)"}}} {
-		if *p.pool, err = s.openSQLitePool(path, p.size, p.pragmas...); err != nil {
+	}{
+		{&s.writers, "writers", 1, nil},
+		{&s.readers, "readers", sqliteReaders, []string{"query_only(1)"}},
+		{&prober, "prober", 1, []string{"query_only(1)"}},
+	} {
+		if *p.pool, err = s.openSQLitePool(p.name, path, p.size, p.pragmas...); err != nil {
 			return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), s.Close())
 		}
 	}
@@ -56,7 +61,7 @@ func openSQLite(path string) (*Store, error) {
 	return s, err
 }
 
-func (s *Store) openSQLitePool(path string, size int, pragmas ...string) (pool, error) {
+func (s *Store) openSQLitePool(name, path string, size int, pragmas ...string) (pool, error) {
 	parameters := url.Values{
 		"_pragma": append([]string{
 			"busy_timeout(5000)", // another process may write: wait for it
@@ -74,8 +79,7 @@ func (s *Store) openSQLitePool(path string, size int, pragmas ...string) (pool, 
 	if err != nil {
 		return pool{}, wrap(err)
 	}
-	s.close = append(s.close, connections)
-	return newPool(func(c gorm.ConnPool) gorm.Dialector { return sqliteDialector{sqlite.Dialector{Conn: c}} }, connections, size)
+	return s.newPool(name, func(c gorm.ConnPool) gorm.Dialector { return sqliteDialector{sqlite.Dialector{Conn: c}} }, connections, size)
 }
 
 // useWAL has the file written by way of a log, so that readers and the writer do not wait for each other. The mode stays

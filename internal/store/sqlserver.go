@@ -3,8 +3,10 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/golang-sql/civil"
@@ -23,7 +25,8 @@ const (
 	sqlServerLifetime = 5 * time.Minute
 	// sqlServerSilence is how long the server may say nothing to a request before the connection is given up. It is longer
 	// than a statement may take, so only a server that is gone, or a network that swallows everything, reaches it:
-	// the driver would otherwise wait for ever while it signs in, and for 5 s more when it stops a statement.
+	// the driver would otherwise wait for ever for a transaction to begin or to be committed, and for 5 s more where it
+	// stops a statement.
 	sqlServerSilence = statementTime + time.Second
 	// sqlServerLockTimeout bounds the wait for another replica's migration.
 	sqlServerLockTimeout = time.Minute
@@ -35,14 +38,15 @@ func openSQLServer(url string) (*Store, error) {
 		// The driver's message may quote the URL, and with it the password.
 		return nil, errors.New("store: LATCHKEY_DATABASE_URL is not a sqlserver:// URL that the driver understands")
 	}
-	s := &Store{description: fmt.Sprintf("SQL Server %s:%d, database %s", parsed.Host, parsed.Port, parsed.Database)}
+	s := newStore(fmt.Sprintf("SQL Server %s:%d, database %s", parsed.Host, parsed.Port, parsed.Database))
 	var prober, migrations pool
 	for _, p := range []struct {
 		pool    *pool
+		name    string
 		size    int
 		silence time.Duration
-	}{{&s.writers, sqlServerConnections, sqlServerSilence}, {&prober, 1, probeTime}, {&migrations, 2, 0}} {
-		if *p.pool, err = s.openSQLServerPool(parsed, p.size, p.silence); err != nil {
+	}{{&s.writers, "main", sqlServerConnections, sqlServerSilence}, {&prober, "prober", 1, probeTime}, {&migrations, "migrator", 2, 0}} {
+		if *p.pool, err = s.openSQLServerPool(p.name, parsed, p.size, p.silence); err != nil {
 			return nil, errors.Join(err, s.Close())
 		}
 	}
@@ -51,17 +55,85 @@ func openSQLServer(url string) (*Store, error) {
 	return s, err
 }
 
-func (s *Store) openSQLServerPool(parsed msdsn.Config, size int, silence time.Duration) (pool, error) {
-	parsed.ConnTimeout = silence
-	connector := mssql.NewConnectorConfig(parsed)
-	// A pooled connection keeps the level that its last transaction asked for: begin each use with the same one.
-	connector.SessionInitSQL = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"
-	connections := sql.OpenDB(connector)
+func (s *Store) openSQLServerPool(name string, parsed msdsn.Config, size int, silence time.Duration) (pool, error) {
+	parsed.ConnTimeout = 0 // see line
+	c := mssql.NewConnectorConfig(parsed)
+	c.Dialer = dialer{net.Dialer{KeepAlive: parsed.KeepAlive}, silence}
+	// A pooled connection keeps the level that its last transaction asked for: begin each use with the same one. This also
+	// finds out, before there is anything to lose, that the server has closed a connection: another one is taken then.
+	c.SessionInitSQL = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"
+	connections := sql.OpenDB(connector{c})
 	connections.SetConnMaxLifetime(sqlServerLifetime)
-	s.close = append(s.close, connections)
-	return newPool(func(c gorm.ConnPool) gorm.Dialector {
+	return s.newPool(name, func(c gorm.ConnPool) gorm.Dialector {
 		return sqlServerDialector{sqlserver.Dialector{Config: &sqlserver.Config{Conn: c}}}
 	}, connections, size)
+}
+
+// connector lets nobody wait for a connection longer than they have time. The driver looks up the host's name and begins
+// to sign in without asking the context.
+type connector struct{ *mssql.Connector }
+
+// Connect makes a connection.
+func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
+	type result struct {
+		conn driver.Conn
+		err  error
+	}
+	made := make(chan result)
+	go func() {
+		conn, err := c.Connector.Connect(ctx)
+		select {
+		case made <- result{conn, err}:
+		case <-ctx.Done():
+			if err == nil {
+				_ = conn.Close() // nobody has used it
+			}
+		}
+	}()
+	select {
+	case r := <-made:
+		return r.conn, r.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("connect to SQL Server: %w", ctx.Err())
+	}
+}
+
+// dialer makes lines.
+type dialer struct {
+	net.Dialer
+	silence time.Duration
+}
+
+// DialContext connects to the server.
+func (d dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := d.Dialer.DialContext(ctx, network, address)
+	if err != nil || d.silence == 0 {
+		return conn, err
+	}
+	return line{conn, d.silence}, nil
+}
+
+// line breaks where the server is silent for too long. The driver's own "connection timeout" counts anew when it asks the
+// server to stop a statement, which would double the wait.
+type line struct {
+	net.Conn
+	silence time.Duration
+}
+
+// Read waits for the server.
+func (l line) Read(b []byte) (int, error) {
+	if err := l.SetReadDeadline(time.Now().Add(l.silence)); err != nil {
+		return 0, err
+	}
+	return l.Conn.Read(b)
+}
+
+// Write waits for room in the network.
+func (l line) Write(b []byte) (int, error) {
+	if err := l.SetWriteDeadline(time.Now().Add(l.silence)); err != nil {
+		return 0, err
+	}
+	return l.Conn.Write(b)
 }
 
 // sqlServerDialector is GORM's dialect, with times as DATETIME2 in UTC, as the columns have them. The driver would send a

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/pressly/goose/v3"
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/singleflight"
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
@@ -44,6 +45,17 @@ type Store struct {
 	migrator    *goose.Provider
 	close       []io.Closer
 	description string
+	retries     prometheus.Counter
+	metrics     []prometheus.Collector
+}
+
+func newStore(description string) *Store {
+	s := &Store{description: description, retries: prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "latchkey_database_retries_total",
+		Help: "Units of work that were tried again, after a deadlock or on another connection.",
+	})}
+	s.metrics = append(s.metrics, s.retries)
+	return s
 }
 
 // Open opens the database of a URL as LATCHKEY_DATABASE_URL has it: sqlite:PATH or sqlserver://…. A SQLite file that
@@ -85,6 +97,9 @@ func OpenExisting(url string) (*Store, error) {
 
 // Description names the database for people, without a password.
 func (s *Store) Description() string { return s.description }
+
+// Metrics are how many units of work were tried again, and what each pool of connections is doing.
+func (s *Store) Metrics() []prometheus.Collector { return s.metrics }
 
 // Close closes all connections.
 func (s *Store) Close() error {

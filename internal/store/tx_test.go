@@ -110,6 +110,21 @@ func TestCancelledTransactionChangesNothing(t *testing.T) {
 	createUser(t, s, 2)
 }
 
+func TestCommitIsNotCancelled(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "latchkey.db")
+	statements := storetest.CountStatements(t, path)
+	s := storetest.OpenURL(t, "sqlite:"+path)
+	ctx, cancel := context.WithCancel(t.Context())
+	statements.AtCommit(cancel)
+	err := s.InTx(ctx, func(tx *store.Store) error { createUser(t, tx, 1); return nil })
+	if err != nil || ctx.Err() == nil {
+		t.Errorf("a client that left during the commit is told %v", err)
+	}
+	if _, err := s.UserByID(t.Context(), id(1)); err != nil {
+		t.Errorf("what was confirmed is not there: %v", err)
+	}
+}
+
 func TestEveryMethodObeysItsContext(t *testing.T) {
 	s := storetest.Open(t)
 	user := createUser(t, s, 1)

@@ -12,7 +12,10 @@ import (
 
 // Statements counts what SQLite itself is asked to do in one database file, by its own hooks. A connection that was open
 // before the schema changed compiles its first statement twice.
-type Statements struct{ reads, writes, explicit atomic.Int64 }
+type Statements struct {
+	reads, writes, explicit atomic.Int64
+	atCommit                atomic.Pointer[func()]
+}
 
 // Count is a moment's state of Statements.
 type Count struct {
@@ -28,6 +31,9 @@ type Count struct {
 func (s *Statements) Take() Count {
 	return Count{s.reads.Swap(0), s.writes.Swap(0), s.explicit.Swap(0)}
 }
+
+// AtCommit has a function called within each commit from now on, when all that can fail is behind it.
+func (s *Statements) AtCommit(f func()) { s.atCommit.Store(&f) }
 
 var countedFiles sync.Map // path to *Statements
 
@@ -59,6 +65,9 @@ func count(conn sqlite.ExecQuerierContext, dsn string) error {
 	}
 	hooks.RegisterCommitHook(func() int32 {
 		s.writes.Add(1)
+		if f := s.atCommit.Load(); f != nil {
+			(*f)()
+		}
 		return 0
 	})
 	return authorizer.RegisterAuthorizer(func(action sqlite.AuthorizerActionCode, _, _, _, _ string) sqlite.AuthorizerReturnCode {
