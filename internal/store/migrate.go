@@ -109,8 +109,13 @@ func (s *Store) SchemaVersion(ctx context.Context) (int64, error) {
 	return 0, wrap(err)
 }
 
-// probeTime bounds the question whether the database is there.
-const probeTime = time.Second
+const (
+	// probeTime is how long somebody waits who asks whether the database is there.
+	probeTime = time.Second
+	// probeLife is how long the question lives, for all who ask at once: where it takes longer than probeTime to make a
+	// connection, it is there for those who ask next.
+	probeLife = 2 * time.Second
+)
 
 // Ready returns nil if the database answers within a second and its schema is one that this program can use,
 // ErrSchemaBehind where a migration is pending. A schema that is ahead of this program is in order: migrations expand
@@ -120,7 +125,7 @@ func (s *Store) Ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
 	answer := s.probe.DoChan("", func() (any, error) {
-		shared, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTime)
+		shared, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeLife)
 		defer cancel()
 		return nil, s.ready(shared)
 	})

@@ -45,7 +45,7 @@ func openSQLServer(url string) (*Store, error) {
 		name    string
 		size    int
 		silence time.Duration
-	}{{&s.writers, "main", sqlServerConnections, sqlServerSilence}, {&prober, "prober", 1, probeTime}, {&migrations, "migrator", 2, 0}} {
+	}{{&s.writers, "main", sqlServerConnections, sqlServerSilence}, {&prober, "prober", 1, probeLife}, {&migrations, "migrator", 2, 0}} {
 		if *p.pool, err = s.openSQLServerPool(p.name, parsed, p.size, p.silence); err != nil {
 			return nil, errors.Join(err, s.Close())
 		}
