@@ -51,7 +51,8 @@ func addUser(t *testing.T, s *Store, n byte) {
 	}
 }
 
-func retriesOf(t *testing.T, s *Store) float64 {
+// RetriesOf says how often units of work were tried again, as the operator sees it.
+func RetriesOf(t *testing.T, s *Store) float64 {
 	t.Helper()
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(s.Metrics()...)
@@ -104,14 +105,14 @@ func TestWhichFailuresAreTriedAgain(t *testing.T) {
 				return db
 			}
 			_, readErr := read(t.Context(), s, func(db *gorm.DB, _ *User) *gorm.DB { return fail(db) })
-			reads := retriesOf(t, s)
+			reads := RetriesOf(t, s)
 			_, writeErr := s.write(t.Context(), fail)
-			writes := retriesOf(t, s) - reads
+			writes := RetriesOf(t, s) - reads
 			inTxErr := s.InTx(t.Context(), func(tx *Store) error {
 				_, err := tx.write(t.Context(), fail)
 				return err
 			})
-			transactions := retriesOf(t, s) - reads - writes
+			transactions := RetriesOf(t, s) - reads - writes
 			for i, got := range []float64{reads, writes, transactions} {
 				want := 0.0
 				if test.want[i] {
@@ -158,7 +159,7 @@ func TestTransactionIsTriedAgainFromScratch(t *testing.T) {
 			if user, err := s.UserByID(t.Context(), uuid.UUID{1}); err != nil || fmt.Sprint(user.Roles) != "[try2]" {
 				t.Errorf("afterwards the roles are %v (%v), want those of the last try", user.Roles, err)
 			}
-			if n := retriesOf(t, s); n != 2 {
+			if n := RetriesOf(t, s); n != 2 {
 				t.Errorf("%v retries were counted, want 2", n)
 			}
 		})
