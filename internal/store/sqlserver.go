@@ -51,12 +51,18 @@ func openSQLServer(url string) (*Store, error) {
 		}
 	}
 	s.readers, s.prober = s.writers, prober.db
-	s.migrator, err = newMigrator("sqlserver", database.DialectMSSQL, migrations.db, goose.WithSessionLocker(applicationLock{}))
+	versions, err := database.NewStore(database.DialectMSSQL, goose.DefaultTablename)
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	s.migrator, err = newMigrator("sqlserver", database.DialectCustom, migrations.db,
+		goose.WithStore(utcVersions{versions}), goose.WithSessionLocker(applicationLock{}))
 	return s, err
 }
 
 func (s *Store) openSQLServerPool(name string, parsed msdsn.Config, size int, silence time.Duration) (pool, error) {
-	parsed.ConnTimeout = 0 // see line
+	parsed.ConnTimeout = 0              // see line
+	parsed.Encoding.Timezone = time.UTC // a DATETIME2 has no zone, and the URL's parameter must not give it one
 	c := mssql.NewConnectorConfig(parsed)
 	c.Dialer = dialer{net.Dialer{KeepAlive: parsed.KeepAlive}, silence}
 	// A pooled connection keeps the level that its last transaction asked for: begin each use with the same one. This also
@@ -137,7 +143,8 @@ func (l line) Write(b []byte) (int, error) {
 }
 
 // sqlServerDialector is GORM's dialect, with times as DATETIME2 in UTC, as the columns have them. The driver would send a
-// DATETIMEOFFSET, to which every row's column would have to be converted before it could be compared.
+// DATETIMEOFFSET, to which every row's column would have to be converted before it could be compared. What is finer than
+// the column's milliseconds is cut off, as on SQLite: SQL Server would round it, perhaps into the future.
 type sqlServerDialector struct{ sqlserver.Dialector }
 
 // BindVarTo is called for each parameter of a statement, when it is the last of stmt.Vars.
@@ -145,11 +152,28 @@ func (d sqlServerDialector) BindVarTo(w clause.Writer, stmt *gorm.Statement, v a
 	last := &stmt.Vars[len(stmt.Vars)-1]
 	switch t := v.(type) {
 	case time.Time:
-		*last = civil.DateTimeOf(t.UTC())
+		*last = dateTimeOf(t)
 	case sql.NullTime:
-		*last = mssql.NullDateTime{DateTime: civil.DateTimeOf(t.Time.UTC()), Valid: t.Valid}
+		*last = mssql.NullDateTime{DateTime: dateTimeOf(t.Time), Valid: t.Valid}
 	}
 	d.Dialector.BindVarTo(w, stmt, v)
+}
+
+func dateTimeOf(t time.Time) civil.DateTime {
+	return civil.DateTimeOf(t.UTC().Truncate(time.Millisecond))
+}
+
+// utcVersions has the times in goose's table in UTC: its own default is SQL Server's local time, without saying so.
+type utcVersions struct{ database.Store }
+
+// Insert records that a migration was applied.
+func (v utcVersions) Insert(ctx context.Context, db database.DBTxConn, r database.InsertRequest) error {
+	_, err := db.ExecContext(ctx,
+		"INSERT INTO "+goose.DefaultTablename+" (version_id, is_applied, tstamp) VALUES (@p1, 1, SYSUTCDATETIME())", r.Version)
+	if err != nil {
+		return fmt.Errorf("record migration %d: %w", r.Version, err)
+	}
+	return nil
 }
 
 // applicationLock lets one replica migrate at a time, by a lock that SQL Server itself drops with the connection.
