@@ -101,9 +101,15 @@ func (s *Store) SchemaVersion(ctx context.Context) (int64, error) {
 	if err == nil {
 		return version, nil
 	}
-	// A fresh database has no such table. Ask whether the database answers at all before believing that.
-	pool, poolErr := db.DB()
-	if poolErr == nil && pool.PingContext(ctx) == nil && !db.Migrator().HasTable(goose.DefaultTablename) {
+	// A fresh database has no such table. It has to say so itself: GORM's HasTable says no also where it gets no answer.
+	var tables []string
+	var catalogErr error
+	if db.Name() == "sqlserver" {
+		catalogErr = db.Raw("SELECT name FROM sys.tables WHERE name = ?", goose.DefaultTablename).Scan(&tables).Error
+	} else {
+		catalogErr = db.Raw("SELECT name FROM sqlite_master WHERE name = ?", goose.DefaultTablename).Scan(&tables).Error
+	}
+	if catalogErr == nil && len(tables) == 0 {
 		return 0, nil
 	}
 	return 0, wrap(err)
