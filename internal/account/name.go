@@ -17,13 +17,14 @@ const (
 
 // CanonicalName returns the one form in which user names are compared: without regard to case, to compatible spellings
 // (full-width letters, ligatures, composed or not) or to surrounding space. It is its own canonical form. Every look-up
-// goes through it, so that both databases, whatever their collation, give the same verdict.
+// goes through it, so that both databases, whatever their collation, give the same verdict. U+0000, which no name has and
+// which SQL Server gives no meaning, is U+FFFD in it.
 func CanonicalName(name string) string {
 	fold := cases.Fold()
 	// Unicode's compatibility caseless match (definition D146) folds twice, because a decomposition can bring out
 	// letters that fold again.
 	folded := fold.String(norm.NFKD.String(fold.String(norm.NFD.String(name))))
-	return strings.TrimSpace(norm.NFKC.String(folded))
+	return strings.TrimSpace(strings.ReplaceAll(norm.NFKC.String(folded), "\x00", string(utf8.RuneError)))
 }
 
 // checkName returns the canonical form of a name for a new account, and what is wrong with it, or "".

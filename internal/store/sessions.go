@@ -53,7 +53,7 @@ func (s *Store) SessionByID(ctx context.Context, id uuid.UUID) (OwnedSession, er
 		return db.Table("sessions").
 			Select("sessions.*, users.username, users.roles, users.disabled_at, users.created_at AS user_created_at").
 			Joins("JOIN users ON users.id = sessions.user_id").
-			Where("sessions.id = ?", id[:]).Take(row)
+			Where("sessions.id = ?", id[:]).Order("sessions.id").Take(row) // GORM's own order is by "id", of either table
 	})
 }
 

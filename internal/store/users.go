@@ -51,7 +51,11 @@ func (s *Store) TakenNames(ctx context.Context, canonicalNames []string) ([]stri
 
 // UserByName finds an account by its canonical name, or returns ErrNotFound.
 func (s *Store) UserByName(ctx context.Context, canonicalName string) (User, error) {
-	return read(ctx, s, func(db *gorm.DB, u *User) *gorm.DB { return db.Where("canonical_name = ?", canonicalName).Take(u) })
+	u, err := read(ctx, s, func(db *gorm.DB, u *User) *gorm.DB { return db.Where("canonical_name = ?", canonicalName).Take(u) })
+	if err == nil && u.CanonicalName != canonicalName { // SQL Server compares text without the spaces at its end
+		return User{}, ErrNotFound
+	}
+	return u, err
 }
 
 // UserByID finds an account, or returns ErrNotFound.
