@@ -5,7 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
-	"path/filepath"
+	"os"
 	"runtime"
 	"sync"
 	"testing"
@@ -28,20 +28,25 @@ type fixture struct {
 	*Service
 	sessions *session.Service
 	store    *store.Store
+	url      string
 	now      time.Time
 	logs     *logs
-	counts   *storetest.Statements
 	secret   []byte // behind the hashes of names
 	// interrupt, where it is set, runs once, when a session next asks for the time. Its start asks before it writes, so
 	// what another request does between the check of a password and that can be played without luck.
 	interrupt func()
 }
 
+func TestMain(m *testing.M) { os.Exit(storetest.Main(m)) }
+
 func newFixture(t testing.TB) *fixture {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "latchkey.db")
-	counts := storetest.CountStatements(t, file)
-	f := &fixture{store: storetest.OpenURL(t, "sqlite:"+file), counts: counts, now: time.Date(2026, 1, 2, 3, 4, 5, 678_901_234, time.UTC), logs: &logs{}}
+	return newFixtureOn(t, storetest.URL(t))
+}
+
+func newFixtureOn(t testing.TB, url string) *fixture {
+	t.Helper()
+	f := &fixture{store: storetest.OpenURL(t, url), url: url, now: time.Date(2026, 1, 2, 3, 4, 5, 678_901_234, time.UTC), logs: &logs{}}
 	now := func() time.Time {
 		if interrupt := f.interrupt; interrupt != nil {
 			f.interrupt = nil

@@ -1,7 +1,6 @@
 package account
 
 import (
-	"database/sql"
 	"errors"
 	"slices"
 	"strings"
@@ -11,6 +10,7 @@ import (
 	"latchkey/internal/password"
 	"latchkey/internal/session"
 	"latchkey/internal/store"
+	"latchkey/internal/store/storetest"
 )
 
 // Hashes of goodPassword, made by Python's argon2, bcrypt and hashlib.
@@ -62,15 +62,13 @@ func TestLoginGivesAForeignHashTodaysForm(t *testing.T) {
 }
 
 func TestUpgradeThatFailsKeepsNobodyOut(t *testing.T) {
-	f := newFixture(t)
+	f := newFixtureOn(t, storetest.Empty(t)) // for the schema is changed below
 	f.setHash(t, f.create(t, "alice"), foreign["ASP.NET Core Identity"])
-	db, err := sql.Open("sqlite", "file:"+strings.TrimPrefix(f.store.Description(), "SQLite file "))
-	if err != nil {
-		t.Fatal(err)
+	obstacle := "CREATE TRIGGER broken BEFORE UPDATE OF password_hash ON users BEGIN SELECT RAISE(ABORT, 'broken'); END"
+	if storetest.OnSQLServer() {
+		obstacle = "ALTER TABLE users ADD CONSTRAINT broken CHECK (password_hash NOT LIKE N'$argon2id$%')"
 	}
-	defer func() { _ = db.Close() }()
-	if _, err := db.ExecContext(t.Context(),
-		"CREATE TRIGGER broken BEFORE UPDATE OF password_hash ON users BEGIN SELECT RAISE(ABORT, 'broken'); END"); err != nil {
+	if _, err := storetest.SQL(t, f.url).ExecContext(t.Context(), obstacle); err != nil {
 		t.Fatal(err)
 	}
 	f.logs.events(t)

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"latchkey/internal/store/storetest"
 )
 
 // untilServed is parallel for requests that cost a hash each: those that are told to come back do so, for how many can
@@ -81,9 +83,10 @@ func TestParallelRefreshesHaveOneSuccessor(t *testing.T) {
 			f := newFixture(t, settings...)
 			f.signUp(t, "alice")
 			h := f.signIn(t, "alice")
+			tabs := storetest.Crowd(t, 64, f.store)
 			for round := range 3 {
 				var requests []*http.Request
-				for range 64 {
+				for range tabs {
 					requests = append(requests, f.request(t, http.MethodPost, "/api/user/refresh", "", f.cookieOf(h.refresh)...))
 				}
 				next := held{}
@@ -107,10 +110,11 @@ func TestParallelRefreshesHaveOneSuccessor(t *testing.T) {
 func TestLogoutRacesRefreshes(t *testing.T) {
 	f := newFixture(t)
 	f.signUp(t, "alice")
+	pairs := storetest.Crowd(t, 30, f.store) / 2
 	for range 5 {
 		h := f.signIn(t, "alice")
 		requests := []*http.Request{f.request(t, http.MethodPost, "/api/user/logout", "", f.cookieOf(h.refresh)...)}
-		for range 15 {
+		for range pairs {
 			requests = append(requests,
 				f.request(t, http.MethodPost, "/api/user/refresh", "", f.cookieOf(h.refresh)...),
 				f.request(t, http.MethodGet, "/api/user/me", "", bearerOf(h.access)...))

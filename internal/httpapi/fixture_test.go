@@ -8,7 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -45,12 +45,16 @@ type fixture struct {
 	seen         *seen
 }
 
+func TestMain(m *testing.M) { os.Exit(storetest.Main(m)) }
+
 // newFixture makes a server with the given settings, NAME=value, over the defaults without limits.
 func newFixture(t testing.TB, settings ...string) *fixture {
 	t.Helper()
 	limits := []string{"LATCHKEY_LIMIT_LOGIN=off", "LATCHKEY_LIMIT_REGISTER=off", "LATCHKEY_LIMIT_REFRESH=off"}
-	file := filepath.Join(t.TempDir(), "latchkey.db")
-	c, err := config.Load(append(append(limits, "LATCHKEY_DATABASE_URL=sqlite:"+file), settings...), t.TempDir())
+	if !strings.Contains(strings.Join(settings, "\n"), "LATCHKEY_DATABASE_URL=") {
+		settings = append(settings, "LATCHKEY_DATABASE_URL="+storetest.URL(t))
+	}
+	c, err := config.Load(append(limits, settings...), t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

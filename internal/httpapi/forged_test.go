@@ -3,7 +3,6 @@ package httpapi
 import (
 	"crypto/ecdsa"
 	"crypto/x509"
-	"database/sql"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
@@ -189,12 +188,7 @@ func newTrap(t *testing.T) (url string, calls func() int64) {
 // rows returns every column of every row of the tables, past the code under test.
 func (f *fixture) rows(t testing.TB) (lines []string) {
 	t.Helper()
-	file := strings.TrimPrefix(string(f.config.DatabaseURL), "sqlite:")
-	db, err := sql.Open("sqlite", "file:"+file+"?mode=ro")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = db.Close() }() // it was only read
+	db := storetest.SQL(t, string(f.config.DatabaseURL))
 	for _, table := range []string{"users", "sessions"} {
 		lines = append(lines, storetest.Rows(t, db, "SELECT * FROM "+table+" ORDER BY id")...)
 	}

@@ -80,7 +80,7 @@ func TestAuthenticateRefuses(t *testing.T) {
 		}
 	})
 	t.Run("junk, without a query", func(t *testing.T) {
-		w := newWorld(t, 1, nil)
+		w := newCountedWorld(t, nil)
 		w.counts.Take()
 		if _, err := w.replicas[0].Authenticate(t.Context(), "junk"); !errors.Is(err, session.ErrInvalidAccess) {
 			t.Errorf("%v, want ErrInvalidAccess", err)
@@ -138,7 +138,7 @@ func TestAuthenticateByGeneration(t *testing.T) {
 }
 
 func TestAuthenticateAcknowledgesOnceAndThenAsksOncePerDelay(t *testing.T) {
-	w := newWorld(t, 1, nil)
+	w := newCountedWorld(t, nil)
 	grant := w.login(t)
 	w.counts.Take()
 	for i, step := range []struct {
@@ -160,7 +160,7 @@ func TestAuthenticateAcknowledgesOnceAndThenAsksOncePerDelay(t *testing.T) {
 }
 
 func TestAuthenticateWithoutDelayAsksEachTime(t *testing.T) {
-	w := newWorld(t, 1, func(o *session.Options) { o.RevocationDelay = 0 })
+	w := newCountedWorld(t, func(o *session.Options) { o.RevocationDelay = 0 })
 	grant := w.login(t)
 	w.mustUse(t, grant.AccessToken)
 	w.counts.Take()

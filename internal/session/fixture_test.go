@@ -5,7 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"log/slog"
-	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -32,28 +32,42 @@ const (
 // clock that stands still until it is moved.
 type world struct {
 	clock    *clock
-	path     string
+	url      string
 	store    *store.Store // the first replica's
+	stores   []*store.Store
 	replicas []*session.Service
 	access   *token.Issuer
 	refresh  *token.RefreshKeys
 	secret   []byte
 	registry *prometheus.Registry
 	audit    *audit.Log
-	sql      *sql.DB // for looking at rows without the code under test
-	counts   *storetest.Statements
+	sql      *sql.DB               // for looking at rows without the code under test
+	counts   *storetest.Statements // nil on SQL Server, which does not count them
 }
 
 // newWorld makes a world with the given number of replicas. change, where there is one, changes the defaults.
 func newWorld(t testing.TB, replicas int, change func(*session.Options)) *world {
 	t.Helper()
+	return newWorldOn(t, storetest.URL(t), replicas, change)
+}
+
+// newCountedWorld makes a world with one replica for a test that counts statements, which only SQLite lets it do.
+func newCountedWorld(t testing.TB, change func(*session.Options)) *world {
+	t.Helper()
+	return newWorldOn(t, storetest.SQLite(t), 1, change)
+}
+
+func newWorldOn(t testing.TB, url string, replicas int, change func(*session.Options)) *world {
+	t.Helper()
 	w := &world{
 		clock:    &clock{now: time.Date(2026, 1, 2, 3, 4, 5, 678_000_000, time.UTC)},
-		path:     filepath.Join(t.TempDir(), "latchkey.db"),
+		url:      url,
 		secret:   token.NewSecret(),
 		registry: prometheus.NewRegistry(),
 	}
-	w.counts = storetest.CountStatements(t, w.path)
+	if path, isFile := strings.CutPrefix(url, "sqlite:"); isFile {
+		w.counts = storetest.CountStatements(t, path)
+	}
 	key, err := token.NewKey(w.clock.Now())
 	if err != nil {
 		t.Fatal(err)
@@ -72,25 +86,16 @@ func newWorld(t testing.TB, replicas int, change func(*session.Options)) *world 
 	if change != nil {
 		change(&options)
 	}
-	for i := range replicas {
-		st := storetest.OpenURL(t, "sqlite:"+w.path)
-		if i == 0 {
-			w.store = st
-		}
+	for range replicas {
+		st := storetest.OpenURL(t, w.url)
+		w.stores = append(w.stores, st)
 		// The first statement after the migrations finds their changes, and would be counted twice.
 		if _, err := st.SessionByID(t.Context(), uuid.Nil); !errors.Is(err, store.ErrNotFound) {
 			t.Fatal(err)
 		}
 		w.replicas = append(w.replicas, session.NewService(options, st, w.access, w.refresh, w.audit))
 	}
-	if w.sql, err = sql.Open("sqlite", "file:"+w.path+"?mode=ro"); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := w.sql.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	w.store, w.sql = w.stores[0], storetest.SQL(t, w.url)
 	return w
 }
 

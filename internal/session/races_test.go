@@ -10,12 +10,13 @@ import (
 	"latchkey/internal/audit"
 	"latchkey/internal/password"
 	"latchkey/internal/session"
+	"latchkey/internal/store/storetest"
 )
 
 func TestRefreshesOfOneTokenAtOnceGetOneSuccessorByOneRotation(t *testing.T) {
 	w := newWorld(t, 2, nil)
 	first := w.login(t).RefreshToken
-	const callers = 64
+	callers := storetest.Crowd(t, 64, w.stores...)
 	grants, errs := make([]session.Grant, callers), make([]error, callers)
 	var group sync.WaitGroup
 	for i := range callers {

@@ -1,14 +1,17 @@
 package session_test
 
 import (
+	"os"
 	"testing"
 
 	"latchkey/internal/store/storetest"
 )
 
+func TestMain(m *testing.M) { os.Exit(storetest.Main(m)) }
+
 // The counter is worth nothing if it misses what it is there to count.
 func TestStatementsAreCounted(t *testing.T) {
-	w := newWorld(t, 1, nil)
+	w := newCountedWorld(t, nil)
 	grant := w.login(t)
 	w.counts.Take()
 	row := w.row(t, grant.RefreshToken)

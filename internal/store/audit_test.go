@@ -130,10 +130,10 @@ func TestAuditEventsOutliveTheirUser(t *testing.T) {
 
 // Two servers on one database write at the same time.
 func TestAuditEventsOfSeveralWritersAllArrive(t *testing.T) {
-	path := "sqlite:" + t.TempDir() + "/latchkey.db"
+	url := storetest.URL(t)
 	var wg sync.WaitGroup
 	for i := range 2 {
-		s := storetest.OpenURL(t, path)
+		s := storetest.OpenURL(t, url)
 		wg.Go(func() {
 			for j := range 20 {
 				if err := s.AppendAuditEvents(t.Context(), newEvents(20, testTime.Add(time.Duration(2*j+i)*time.Hour))); err != nil {
@@ -143,7 +143,7 @@ func TestAuditEventsOfSeveralWritersAllArrive(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	got := readEvents(t, storetest.OpenURL(t, path), store.AuditFilter{}, 2000)
+	got := readEvents(t, storetest.OpenURL(t, url), store.AuditFilter{}, 2000)
 	if len(got) != 800 || !slices.IsSortedFunc(got, func(a, b audit.Event) int { return slices.Compare(b.ID[:], a.ID[:]) }) {
 		t.Errorf("there are %d events, or they are not in order", len(got))
 	}

@@ -117,6 +117,23 @@ func TestTimesAreMillisecondsInTheFile(t *testing.T) {
 	}
 }
 
+// SQL Server's columns have a length of their own: it refuses what is longer, and fills up what is shorter, which then is
+// nobody's hash.
+func TestBytesOfAnotherLengthAreRefused(t *testing.T) {
+	s := openMigrated(t, filepath.Join(t.TempDir(), "latchkey.db"))
+	now := time.Now()
+	user := User{ID: uuid.UUID{1}, Username: "a", CanonicalName: "a", PasswordHash: "h", CreatedAt: now}
+	if err := s.CreateUser(t.Context(), &user); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []int{0, 31, 33} {
+		session := Session{ID: uuid.New(), UserID: user.ID, CurrentHash: make([]byte, n), IssuedAt: now, CreatedAt: now}
+		if err := s.CreateSession(t.Context(), &session); !errors.Is(err, ErrUnavailable) {
+			t.Errorf("a hash of %d bytes: %v, want ErrUnavailable", n, err)
+		}
+	}
+}
+
 func TestDatabaseFilesArePrivate(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "new", "data")
 	path := filepath.Join(dir, "latchkey.db")

@@ -84,12 +84,13 @@ func TestOneOfParallelChargesWins(t *testing.T) {
 	if _, err := s.AdvanceLoginThrottle(t.Context(), store.LoginThrottle{}, row); err != nil {
 		t.Fatal(err)
 	}
+	callers := storetest.Crowd(t, 16, s)
 	for range 10 {
 		next := row
 		next.Failures++
 		var won atomic.Int64
 		var wg sync.WaitGroup
-		for range 16 {
+		for range callers {
 			wg.Go(func() {
 				moved, err := s.AdvanceLoginThrottle(t.Context(), row, next)
 				if err != nil {
@@ -102,7 +103,7 @@ func TestOneOfParallelChargesWins(t *testing.T) {
 		}
 		wg.Wait()
 		if won.Load() != 1 {
-			t.Fatalf("%d of 16 won, want 1", won.Load())
+			t.Fatalf("%d of %d won, want 1", won.Load(), callers)
 		}
 		row = next
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -191,7 +190,7 @@ func everyMethod(ctx context.Context, s *store.Store, user store.User, session s
 // Two Stores on one file are two servers: one signs in while the other changes the password. Either the session began
 // before the change and was ended by it, or it did not begin.
 func TestNoSessionBeginsWithAPasswordThatWasReplaced(t *testing.T) {
-	url := "sqlite:" + filepath.Join(t.TempDir(), "latchkey.db")
+	url := storetest.URL(t)
 	one, other := storetest.OpenURL(t, url), storetest.OpenURL(t, url)
 	createUser(t, one, 1)
 	hash := newUser(1).PasswordHash
@@ -242,16 +241,17 @@ func TestNoSessionBeginsWithAPasswordThatWasReplaced(t *testing.T) {
 
 // Of many servers that read the same row one moves it.
 func TestOneOfParallelAdvancesWins(t *testing.T) {
-	url := "sqlite:" + filepath.Join(t.TempDir(), "latchkey.db")
+	url := storetest.URL(t)
 	servers := []*store.Store{storetest.OpenURL(t, url), storetest.OpenURL(t, url)}
 	createUser(t, servers[0], 1)
 	session := createSession(t, servers[0], newSession(1, 2))
+	callers := storetest.Crowd(t, 16, servers...)
 	for round := range 20 {
 		to := session
 		to.Generation++
 		var won atomic.Int32
 		var wg sync.WaitGroup
-		for i := range 16 {
+		for i := range callers {
 			wg.Go(func() {
 				ok, err := servers[i%2].AdvanceSession(t.Context(), session, to)
 				if err != nil {
@@ -264,7 +264,7 @@ func TestOneOfParallelAdvancesWins(t *testing.T) {
 		}
 		wg.Wait()
 		if won.Load() != 1 {
-			t.Fatalf("round %d: %d of 16 won", round, won.Load())
+			t.Fatalf("round %d: %d of %d won", round, won.Load(), callers)
 		}
 		session = to
 	}
@@ -296,13 +296,14 @@ func TestRevocationWinsOverLateWrites(t *testing.T) {
 	}
 }
 
-// Fifty writers in two processes' worth of connections, in transactions that read before they write: without BEGIN
+// Twenty writers in two processes' worth of connections, in transactions that read before they write: without BEGIN
 // IMMEDIATE and the busy time-out some of them would fail with "database is locked".
 func TestManyWritersWaitForEachOther(t *testing.T) {
-	url := "sqlite:" + filepath.Join(t.TempDir(), "latchkey.db")
+	url := storetest.URL(t)
 	servers := []*store.Store{storetest.OpenURL(t, url), storetest.OpenURL(t, url)}
 	createUser(t, servers[0], 1)
-	const writers, writes = 50, 6
+	const writes = 6
+	writers := storetest.Crowd(t, 20, servers...)
 	var wg sync.WaitGroup
 	for w := range writers {
 		wg.Go(func() {

@@ -3,18 +3,13 @@
 package storetest
 
 import (
-	"context"
-	"crypto/rand"
 	"database/sql"
-	"fmt"
+	"errors"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
-
-	_ "github.com/microsoft/go-mssqldb" // the driver
 
 	"latchkey/internal/store"
 )
@@ -22,10 +17,10 @@ import (
 // ServerVariable names the environment variable with the URL of a server to test on, of a login that may make databases.
 const ServerVariable = "LATCHKEY_TEST_DATABASE_URL"
 
-// administration is how long making or dropping a database may take.
-const administration = time.Minute
+// OnSQLServer tells whether databases are made on a server, not in files.
+func OnSQLServer() bool { return os.Getenv(ServerVariable) != "" }
 
-// Open makes a database with the whole schema, which is gone when the test ends.
+// Open makes a database with the whole schema and opens it until the test ends.
 func Open(t testing.TB) *store.Store {
 	t.Helper()
 	return OpenURL(t, URL(t))
@@ -44,67 +39,97 @@ func OpenURL(t testing.TB, url string) *store.Store {
 			t.Error(err)
 		}
 	})
-	if _, err := s.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
+	if !isPooled(url) { // which has it, and to ask again takes two connections
+		if _, err := s.Migrate(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return s
 }
 
-// URL makes an empty database, which is gone when the test ends, and returns its URL: on the server of ServerVariable,
-// otherwise a file.
+// URL makes a database without rows, for OpenURL, and returns its URL: on the server of ServerVariable, otherwise a file.
+// On a server it may have been another test's of this package before, and have its schema: a test that changes more of
+// the schema than its version needs one of Empty.
 func URL(t testing.TB) string {
 	t.Helper()
-	server := os.Getenv(ServerVariable)
-	if server == "" {
-		return "sqlite:" + filepath.Join(t.TempDir(), "latchkey.db")
+	if !OnSQLServer() || !pool.enabled {
+		return Empty(t)
 	}
-	parsed, err := url.Parse(server)
+	d, err := take(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.giveBack)
+	return urlOf(d.name)
+}
+
+// Empty makes a database with nothing in it, which is gone when the test ends, and returns its URL.
+func Empty(t testing.TB) string {
+	t.Helper()
+	if !OnSQLServer() {
+		return SQLite(t)
+	}
+	name, err := create(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := drop(name); err != nil {
+			t.Error(err)
+		}
+	})
+	return urlOf(name)
+}
+
+// SQLite is Empty for a test that is about SQLite, whatever the others run on.
+func SQLite(t testing.TB) string {
+	t.Helper()
+	return "sqlite:" + filepath.Join(t.TempDir(), "latchkey.db")
+}
+
+// SQL opens the database of a URL until the test ends, for looking at what is there without the code under test.
+func SQL(t testing.TB, url string) *sql.DB {
+	t.Helper()
+	db, err := openSQL(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return db
+}
+
+func openSQL(url string) (*sql.DB, error) {
+	if path, isFile := strings.CutPrefix(url, "sqlite:"); isFile {
+		return sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(5000)")
+	}
+	db, err := sql.Open("sqlserver", url)
+	if err != nil {
+		return nil, errors.New("the server's URL is not understood") // the driver's error may quote the password
+	}
+	return db, nil
+}
+
+// serverURL is the URL that ServerVariable has.
+func serverURL() (*url.URL, error) {
+	parsed, err := url.Parse(os.Getenv(ServerVariable))
 	if err != nil || parsed.Scheme != "sqlserver" {
-		t.Fatalf("%s is no sqlserver:// URL", ServerVariable) // not with the error, which may quote the password
+		return nil, errors.New(ServerVariable + " is not set to a sqlserver:// URL") // not with the error, which may quote the password
 	}
-	name := "latchkey_test_" + strings.ToLower(rand.Text()[:16])
-	administer(t, server, "CREATE DATABASE "+name)
-	t.Cleanup(func() { administer(t, server, "DROP DATABASE "+name) })
+	return parsed, nil
+}
+
+// urlOf is the URL of a database on the server.
+func urlOf(name string) string {
+	parsed, err := serverURL()
+	if err != nil {
+		return ""
+	}
 	query := parsed.Query()
 	query.Set("database", name)
 	parsed.RawQuery = query.Encode()
 	return parsed.String()
-}
-
-// administer executes a statement on the server, one at a time of all tests that share it: SQL Server makes a database
-// as a copy of another one, which it locks, and drops none that still has a connection.
-func administer(t testing.TB, server, statement string) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), administration)
-	defer cancel()
-	db, err := sql.Open("sqlserver", server)
-	if err != nil {
-		t.Fatalf("%s is not understood", ServerVariable)
-	}
-	defer func() { _ = db.Close() }()
-	conn, err := db.Conn(ctx) // the lock is the connection's
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = conn.Close() }()
-	_, err = conn.ExecContext(ctx, `EXEC sp_getapplock @Resource = N'latchkey tests', @LockMode = N'Exclusive', @LockOwner = N'Session',
-		@LockTimeout = @p1`, administration.Milliseconds())
-	for err == nil {
-		if _, err = conn.ExecContext(ctx, statement); err == nil {
-			_, err = conn.ExecContext(ctx, `EXEC sp_releaseapplock @Resource = N'latchkey tests', @LockOwner = N'Session'`)
-			break
-		}
-		if !strings.Contains(err.Error(), "in use") {
-			break
-		}
-		// The server has not noticed yet that the last connection has been closed.
-		select {
-		case <-time.After(50 * time.Millisecond):
-			err = nil
-		case <-ctx.Done():
-		}
-	}
-	if err != nil {
-		t.Error(fmt.Errorf("%s: %w", statement, err))
-	}
 }
