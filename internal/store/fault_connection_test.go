@@ -127,12 +127,18 @@ func TestCommitsWhoseConnectionBreaks(t *testing.T) {
 			func(s *store.Store) error {
 				return s.InTx(t.Context(), func(tx *store.Store) error { return tx.SetRoles(t.Context(), id(1), []string{"new"}) })
 			},
-			func(direct *store.Store) bool { u, err := direct.UserByID(t.Context(), id(1)); return err == nil && u.Roles[0] == "new" },
+			func(direct *store.Store) bool {
+				u, err := direct.UserByID(t.Context(), id(1))
+				return err == nil && u.Roles[0] == "new"
+			},
 		},
 		"of a single UPDATE": {
 			holds(`UPDATE "users"`),
 			func(s *store.Store) error { return s.SetRoles(t.Context(), id(1), []string{"new"}) },
-			func(direct *store.Store) bool { u, err := direct.UserByID(t.Context(), id(1)); return err == nil && u.Roles[0] == "new" },
+			func(direct *store.Store) bool {
+				u, err := direct.UserByID(t.Context(), id(1))
+				return err == nil && u.Roles[0] == "new"
+			},
 		},
 		"of a single INSERT": {
 			holds(`INSERT INTO "users"`),

@@ -24,10 +24,19 @@ func TestSilentNetwork(t *testing.T) {
 		connections int // that are there
 		call        func(s *store.Store, hush func()) error
 	}{
-		"a read":            {20, func(s *store.Store, hush func()) error { hush(); _, err := s.UserByID(t.Context(), id(1)); return err }},
-		"a write":           {20, func(s *store.Store, hush func()) error { hush(); return s.SetRoles(t.Context(), id(1), []string{"new"}) }},
-		"a transaction":     {20, func(s *store.Store, hush func()) error { hush(); return s.InTx(t.Context(), func(*store.Store) error { return nil }) }},
-		"a new connection":  {0, func(s *store.Store, hush func()) error { hush(); return s.InTx(t.Context(), func(*store.Store) error { return nil }) }},
+		"a read": {20, func(s *store.Store, hush func()) error { hush(); _, err := s.UserByID(t.Context(), id(1)); return err }},
+		"a write": {20, func(s *store.Store, hush func()) error {
+			hush()
+			return s.SetRoles(t.Context(), id(1), []string{"new"})
+		}},
+		"a transaction": {20, func(s *store.Store, hush func()) error {
+			hush()
+			return s.InTx(t.Context(), func(*store.Store) error { return nil })
+		}},
+		"a new connection": {0, func(s *store.Store, hush func()) error {
+			hush()
+			return s.InTx(t.Context(), func(*store.Store) error { return nil })
+		}},
 		"in a transaction":  {20, inTx(t, func(tx *store.Store, hush func()) error { hush(); return tx.SetRoles(t.Context(), id(1), nil) })},
 		"before the commit": {20, inTx(t, func(tx *store.Store, hush func()) error { hush(); return nil })},
 		"before a rollback": {20, inTx(t, func(tx *store.Store, hush func()) error { hush(); return fmt.Errorf("%w: test", store.ErrUnavailable) })},
