@@ -32,7 +32,7 @@ func schemas(t *testing.T, folder string) map[string]string {
 	}
 	created := regexp.MustCompile(`(?ms)^CREATE TABLE (\w+) \(\n(.*?)^\)`)
 	column := regexp.MustCompile(`(?m)^    (\w+) .*(?:\n {8,}.*)*`)
-	other := regexp.MustCompile(`(?m)^(?:CREATE (?:UNIQUE )?INDEX|DROP TABLE|ALTER TABLE)[^;(]*(?:\([^)]*\))?`)
+	other := regexp.MustCompile(`(?m)^(?:CREATE (?:UNIQUE )?INDEX|DROP TABLE|ALTER TABLE)[^;(]*(?:\([^)]*\))?(?: WHERE [^;]*)?`)
 	result := map[string]string{}
 	for _, file := range files {
 		text, err := fs.ReadFile(migrations.FS, file)

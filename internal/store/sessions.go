@@ -58,8 +58,9 @@ func (s *Store) SessionByID(ctx context.Context, id uuid.UUID) (OwnedSession, er
 }
 
 // AdvanceSession writes the protocol's columns of the session, as they are in to, if the row is still as it was in
-// from: not revoked, the same generation, the same acknowledgement. False says that somebody else moved first, and
-// nothing changed. It is one conditional statement, exact under every isolation level.
+// from: not revoked, the same generation, the same acknowledgement. Where to is revoked, the session ends and the rest of
+// it stays. False says that somebody else moved first, and nothing changed. It is one conditional statement, exact under
+// every isolation level.
 func (s *Store) AdvanceSession(ctx context.Context, from, to Session) (bool, error) {
 	n, err := s.write(ctx, func(db *gorm.DB) *gorm.DB {
 		q := db.Model(&Session{}).Where("id = ? AND generation = ? AND revoked_at IS NULL", from.ID[:], from.Generation)
@@ -68,11 +69,14 @@ func (s *Store) AdvanceSession(ctx context.Context, from, to Session) (bool, err
 		} else {
 			q = q.Where("acknowledged_at IS NULL")
 		}
+		if to.RevokedAt.Valid {
+			return q.Updates(map[string]any{"revoked_at": to.RevokedAt, "revoked_reason": to.RevokedReason})
+		}
+		// Without revoked_at: to write it, even as it was, costs an update of the index of live sessions.
 		return q.Updates(map[string]any{
 			"generation": to.Generation, "oldest_generation": to.OldestGeneration,
 			"current_hash": to.CurrentHash, "parent_hash": to.ParentHash,
 			"issued_at": to.IssuedAt, "acknowledged_at": to.AcknowledgedAt,
-			"revoked_at": to.RevokedAt, "revoked_reason": to.RevokedReason,
 		})
 	})
 	return n == 1, err
@@ -84,16 +88,43 @@ func (s *Store) RevokeSession(ctx context.Context, id uuid.UUID, reason string, 
 	return n == 1, err
 }
 
-// RevokeUserSessions ends all sessions of a user but one (uuid.Nil: all), and returns how many.
+// RevokeUserSessions ends all sessions of a user but one (uuid.Nil: all), and returns how many: in batches, so that
+// outside a transaction an error may leave some, which the next call ends.
 func (s *Store) RevokeUserSessions(ctx context.Context, userID, except uuid.UUID, reason string, now time.Time) (int64, error) {
-	return s.revoke(ctx, reason, now, func(db *gorm.DB) *gorm.DB {
-		return db.Where("user_id = ? AND id <> ?", userID[:], except[:])
+	others := func(db *gorm.DB) *gorm.DB { return db.Where("user_id = ? AND id <> ?", userID[:], except[:]) }
+	return s.inBatches(ctx, func() (int64, bool, error) {
+		until, all, err := s.firstSessions(ctx, func(db *gorm.DB) *gorm.DB { return others(db).Where("revoked_at IS NULL") })
+		if err != nil {
+			return 0, false, err
+		}
+		n, err := s.revoke(ctx, reason, now, func(db *gorm.DB) *gorm.DB {
+			if all {
+				return others(db)
+			}
+			return others(db).Where("created_at <= ?", until)
+		})
+		return n, all, err
 	})
 }
 
-// RevokeAllSessions ends everybody's sessions, and returns how many.
+// RevokeAllSessions ends everybody's sessions, and returns how many: in batches, so that an error may leave some, which
+// the next call ends. Of those that begin meanwhile it ends some.
 func (s *Store) RevokeAllSessions(ctx context.Context, reason string, now time.Time) (int64, error) {
-	return s.revoke(ctx, reason, now, func(db *gorm.DB) *gorm.DB { return db })
+	var last uuid.UUID
+	return s.inBatches(ctx, func() (int64, bool, error) {
+		after := last
+		next, err := read(ctx, s, func(db *gorm.DB, next *[]Session) *gorm.DB {
+			return db.Select("id").Where("id > ?", after[:]).Order("id").Limit(batchRows).Find(next)
+		})
+		if err != nil || len(next) == 0 {
+			return 0, true, err
+		}
+		last = next[len(next)-1].ID
+		n, err := s.revoke(ctx, reason, now, func(db *gorm.DB) *gorm.DB {
+			return db.Where("id > ? AND id <= ?", after[:], last[:])
+		})
+		return n, false, err
+	})
 }
 
 // RevokeOldestSessions ends the oldest sessions of newest's user, so that beside newest at most keep remain of those
@@ -105,7 +136,7 @@ func (s *Store) RevokeOldestSessions(ctx context.Context, newest Session, keep i
 		surplus := db.Session(&gorm.Session{NewDB: true}).Model(&Session{}).Select("id").
 			Where("user_id = ? AND id <> ? AND created_at > ? AND issued_at > ? AND revoked_at IS NULL",
 				newest.UserID[:], newest.ID[:], createdAfter, issuedAfter).
-			Order("created_at DESC, id DESC").Limit(1000).Offset(keep)
+			Order("created_at DESC, id DESC").Limit(batchRows).Offset(keep)
 		return db.Where("id IN (?)", surplus)
 	})
 }

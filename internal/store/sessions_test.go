@@ -129,18 +129,27 @@ func TestAdvanceSessionDependsOnWhatWasRead(t *testing.T) {
 			to.Generation, to.OldestGeneration = 9, 8
 			to.CurrentHash, to.ParentHash = bytes.Repeat([]byte{0xA}, 32), bytes.Repeat([]byte{0xB}, 32)
 			to.IssuedAt, to.AcknowledgedAt = testTime.Add(time.Hour), at(testTime.Add(2*time.Hour))
-			to.RevokedAt, to.RevokedReason = at(testTime.Add(3*time.Hour)), "reuse"
-			got, err := s.AdvanceSession(t.Context(), test.from, to)
-			if err != nil || got != test.want {
-				t.Errorf("AdvanceSession gives %v and %v, want %v", got, err, test.want)
+			advance := func(from, to, want store.Session) {
+				t.Helper()
+				if got, err := s.AdvanceSession(t.Context(), from, to); err != nil || got != test.want {
+					t.Errorf("AdvanceSession gives %v and %v, want %v", got, err, test.want)
+				}
+				if !test.want {
+					want = test.row
+				}
+				if row := readSession(t, s, test.row.ID); !reflect.DeepEqual(row.Session, want) {
+					t.Errorf("the row is\n%+v, want\n%+v", row.Session, want)
+				}
 			}
-			want := test.row
-			if test.want {
-				want = to
+			advance(test.from, to, to)
+			if !test.want {
+				to = test.from
 			}
-			if row := readSession(t, s, test.row.ID); !reflect.DeepEqual(row.Session, want) {
-				t.Errorf("the row is\n%+v, want\n%+v", row.Session, want)
-			}
+			ended, asked := to, to
+			ended.RevokedAt, ended.RevokedReason = at(testTime.Add(3*time.Hour)), "reuse"
+			asked.RevokedAt, asked.RevokedReason = ended.RevokedAt, ended.RevokedReason
+			asked.OldestGeneration, asked.CurrentHash, asked.IssuedAt = 1, bytes.Repeat([]byte{0xC}, 32), testTime // stay as they are
+			advance(to, asked, ended)
 		})
 	}
 }

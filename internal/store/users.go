@@ -99,8 +99,21 @@ func (s *Store) SetDisabled(ctx context.Context, id uuid.UUID, at sql.NullTime) 
 	return s.changeUser(ctx, id, func(user *gorm.DB) *gorm.DB { return user.UpdateColumn("disabled_at", at) })
 }
 
-// DeleteUser removes an account and its sessions, or returns ErrNotFound.
+// DeleteUser removes an account and its sessions, or returns ErrNotFound. Of many sessions most go first, in batches, so
+// that outside a transaction an error may leave the account with fewer of them.
 func (s *Store) DeleteUser(ctx context.Context, id uuid.UUID) error {
+	theirs := func(db *gorm.DB) *gorm.DB { return db.Where("user_id = ?", id[:]) }
+	_, err := s.inBatches(ctx, func() (int64, bool, error) {
+		until, all, err := s.firstSessions(ctx, theirs)
+		if err != nil || all {
+			return 0, true, err
+		}
+		n, err := s.write(ctx, func(db *gorm.DB) *gorm.DB { return theirs(db).Where("created_at <= ?", until).Delete(&Session{}) })
+		return n, false, err
+	})
+	if err != nil {
+		return err
+	}
 	return s.changeUser(ctx, id, func(user *gorm.DB) *gorm.DB { return user.Delete(&User{}) })
 }
 
