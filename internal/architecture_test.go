@@ -20,7 +20,7 @@ const module = "latchkey/"
 // and packages of one layer do not import each other, so those of the last one are leaves.
 var layers = [][]string{
 	{"cmd/latchkey"},
-	{"internal/httpapi"},
+	{"internal/httpapi", "internal/retention"},
 	{"internal/account"},
 	{"internal/session"},
 	{"internal/store"},

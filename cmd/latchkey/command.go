@@ -79,7 +79,8 @@ func rootCommand(env environment) *cobra.Command {
 			return about.Help()
 		}})
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(serve, migrateCommand(env), userCommand(env), sessionsCommand(env), keysCommand(env), auditCommand(env), checkCommand(env), versionCommand())
+	root.AddCommand(serve, migrateCommand(env), userCommand(env), sessionsCommand(env), keysCommand(env), auditCommand(env),
+		purgeCommand(env), checkCommand(env), versionCommand())
 	return root
 }
 

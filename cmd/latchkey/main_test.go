@@ -58,6 +58,8 @@ func TestScripts(t *testing.T) {
 			"name-key":    nameKey,
 			"occupy":      occupy,
 			"password-is": passwordIs,
+			"expired":     expired,
+			"lease":       lease,
 		},
 	})
 }

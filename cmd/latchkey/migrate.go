@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"latchkey/internal/config"
 	"latchkey/internal/store"
 )
 
@@ -75,17 +76,22 @@ func withStore(env environment, open openStore, f func(*cobra.Command, *store.St
 		if err != nil {
 			return err
 		}
-		st, err := open(string(settings.DatabaseURL))
-		if err != nil {
-			return err
-		}
-		if err := f(c, st); err != nil {
-			_ = st.Close()
-			return err
-		}
-		if err := st.Close(); err != nil {
-			return fmt.Errorf("close the database: %w", err)
-		}
-		return nil
+		return useStore(c, settings, open, f)
 	}
+}
+
+// useStore is withStore for a command that needs other settings too.
+func useStore(c *cobra.Command, settings *config.Config, open openStore, f func(*cobra.Command, *store.Store) error) error {
+	st, err := open(string(settings.DatabaseURL))
+	if err != nil {
+		return err
+	}
+	if err := f(c, st); err != nil {
+		_ = st.Close()
+		return err
+	}
+	if err := st.Close(); err != nil {
+		return fmt.Errorf("close the database: %w", err)
+	}
+	return nil
 }

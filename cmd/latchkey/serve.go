@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -87,6 +88,8 @@ func serve(ctx context.Context, c *config.Config, logs *logSink) error {
 	if err := prepareSchema(ctx, s); err != nil {
 		return err
 	}
+	var purging sync.WaitGroup
+	defer purging.Wait() // it uses the database
 	following, unfollow := context.WithCancel(ctx)
 	defer unfollow() // not before the last request has finished
 	go s.keys.follow(following, time.Tick(reloadInterval), hangups)
@@ -115,6 +118,8 @@ func serve(ctx context.Context, c *config.Config, logs *logSink) error {
 	for i, server := range servers {
 		go func() { failed <- server.Serve(listeners[i]) }()
 	}
+	purger := newPurger(c, s.store, s.registry)
+	purging.Go(func() { purger.Run(ctx, s.logger) })
 	s.announce(ctx, public.Addr(), logs)
 
 	select {

@@ -20,11 +20,13 @@ const (
 	freeFailures = 5
 	firstWait    = time.Second
 	longestWait  = 15 * time.Minute
-	forgetAfter  = 24 * time.Hour
 )
 
-// familiarTime is for how long after a sign-in its network is taken for one of the owner's.
-const familiarTime = 30 * 24 * time.Hour
+// ForgetAfter is how long after the last attempt at a name the failures at it are forgotten.
+const ForgetAfter = 24 * time.Hour
+
+// FamiliarTime is for how long after a sign-in its network is taken for one of the owner's.
+const FamiliarTime = 30 * 24 * time.Hour
 
 // maxCharges bounds how often a charge is tried again because a parallel attempt came first. The sixth of them is
 // refused, so more than that takes successes in between.
@@ -63,7 +65,7 @@ func waitAfter(failures int) time.Duration {
 // charged counts one more attempt, as a failure until it is known to be none, or returns how long it has to wait: then
 // nothing is counted, so that attempts during a wait do not lengthen it.
 func charged(t store.LoginThrottle, now time.Time) (next store.LoginThrottle, wait time.Duration) {
-	if now.Sub(t.ChargedAt).Abs() > forgetAfter { // or a clock had run ahead, and would close the name for as long
+	if now.Sub(t.ChargedAt).Abs() > ForgetAfter { // or a clock had run ahead, and would close the name for as long
 		t.Failures, t.BlockedUntil = 0, time.Time{}
 	}
 	if wait := t.BlockedUntil.Sub(now); wait > 0 {
@@ -207,7 +209,7 @@ func (a *attempt) settle(ctx context.Context, err error) {
 
 // familiarNetwork returns the network of an address if the owner of a name has signed in from it lately, else "".
 func (s *Service) familiarNetwork(ctx context.Context, canonical, address string) (string, error) {
-	known, err := s.store.SignInAddresses(ctx, canonical, s.now().Add(-familiarTime))
+	known, err := s.store.SignInAddresses(ctx, canonical, s.now().Add(-FamiliarTime))
 	if err != nil {
 		return "", err
 	}

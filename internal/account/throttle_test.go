@@ -94,12 +94,12 @@ func TestADayWithoutATryForgetsTheFailures(t *testing.T) {
 	for range 5 {
 		f.guess(t, "alice", elsewhere)
 	}
-	f.now = f.now.Add(forgetAfter)
+	f.now = f.now.Add(ForgetAfter)
 	f.guess(t, "alice", elsewhere)
 	if wait := f.guess(t, "alice", elsewhere); wait != 2*time.Second {
 		t.Errorf("after a day to the millisecond the wait is %s, want the next one, 2s", wait)
 	}
-	f.now = f.now.Add(forgetAfter + time.Millisecond)
+	f.now = f.now.Add(ForgetAfter + time.Millisecond)
 	for range 5 {
 		if wait := f.guess(t, "alice", elsewhere); wait != 0 {
 			t.Errorf("after more than a day a guess has to wait %s", wait)
@@ -216,7 +216,7 @@ func TestGuessesFromAFamiliarNetworkAreCountedToo(t *testing.T) {
 	if f.guess(t, "alice", home) == 0 {
 		t.Error("the sixth guess from home was looked at")
 	}
-	f.now = f.now.Add(familiarTime + time.Millisecond)
+	f.now = f.now.Add(FamiliarTime + time.Millisecond)
 	for f.guess(t, "alice", elsewhere) == 0 {
 	}
 	if f.guess(t, "alice", home) == 0 {

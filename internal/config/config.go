@@ -35,6 +35,8 @@ type Config struct {
 	DatabaseURL Secret // it may hold a password
 	AutoMigrate bool
 
+	AuditRetention time.Duration // 0: for ever
+
 	RegistrationOpen bool
 	Issuer, Audience string
 	AccessTokenTTL   time.Duration
@@ -98,6 +100,7 @@ func (c *Config) read(r *reader) {
 	c.PublicURL = r.publicURL("LATCHKEY_PUBLIC_URL", "http://localhost:8080")
 	c.DatabaseURL = Secret(r.secret("LATCHKEY_DATABASE_URL", "sqlite:data/latchkey.db"))
 	c.AutoMigrate = r.boolean("LATCHKEY_AUTO_MIGRATE", development)
+	c.AuditRetention = r.retention("LATCHKEY_AUDIT_RETENTION", "2160h", 24*time.Hour, 10*365*24*time.Hour)
 	c.RegistrationOpen = r.oneOf("LATCHKEY_REGISTRATION", "open", "open", "closed") == "open"
 	c.Issuer = r.claim("LATCHKEY_ISSUER", c.Origin())
 	c.Audience = r.claim("LATCHKEY_AUDIENCE", c.Origin())

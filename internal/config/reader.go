@@ -160,6 +160,19 @@ func (r *reader) duration(name, fallback string, least, most time.Duration) time
 	return d
 }
 
+// retention returns how long something is kept, or 0 for what is kept for ever.
+func (r *reader) retention(name, fallback string, least, most time.Duration) time.Duration {
+	v := r.text(name, fallback)
+	if v == "off" {
+		return 0
+	}
+	d, err := time.ParseDuration(v)
+	if err != nil || d < least || d > most || d%time.Second != 0 {
+		r.fault(name, "must be a time from %s to %s, like %s, in whole seconds, or off", least, most, fallback)
+	}
+	return d
+}
+
 func (r *reader) limit(name, fallback string) Limit {
 	v := r.text(name, fallback)
 	if v == "off" {
