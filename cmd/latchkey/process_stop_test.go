@@ -67,6 +67,12 @@ func (u *underWay) send(t *testing.T) {
 // status returns the status of the answer.
 func (u *underWay) status(t *testing.T) int {
 	t.Helper()
+	return u.answer(t).StatusCode
+}
+
+// answer returns the next answer, whose body has been read.
+func (u *underWay) answer(t *testing.T) *http.Response {
+	t.Helper()
 	response, err := http.ReadResponse(u.answers, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -75,7 +81,7 @@ func (u *underWay) status(t *testing.T) int {
 	if _, err := io.ReadAll(response.Body); err != nil {
 		t.Fatal(err)
 	}
-	return response.StatusCode
+	return response
 }
 
 func TestStopFinishesRequestsUnderWay(t *testing.T) {
@@ -115,15 +121,21 @@ func TestStopFinishesRequestsUnderWay(t *testing.T) {
 	}
 }
 
-// In production there is a load balancer, which must see that the server is unready before it is refused.
-func TestStopInProductionIsUnreadyFirst(t *testing.T) {
-	t.Parallel()
+// startProduction starts a server as it stands behind a load balancer.
+func startProduction(t *testing.T) *process {
+	t.Helper()
 	dir := t.TempDir()
 	settings := []string{"LATCHKEY_ENV=production", "LATCHKEY_PUBLIC_URL=http://localhost:8080", "LATCHKEY_LOG_FORMAT=text",
-		"LATCHKEY_REFRESH_SECRET=q5cJ0mPz8Xb1y3nW7uVtR6sKdA2eLhGfZxQoYiNp4Tk="}
+		"LATCHKEY_ADDR=127.0.0.1:0", "LATCHKEY_REFRESH_SECRET=q5cJ0mPz8Xb1y3nW7uVtR6sKdA2eLhGfZxQoYiNp4Tk="}
 	operate(t, dir, settings, "", "keys", "rotate")
 	operate(t, dir, settings, "", "migrate", "up")
-	p := start(t, dir, settings...)
+	return start(t, dir, settings...)
+}
+
+// The load balancer must see that the server is unready before it is refused.
+func TestStopInProductionIsUnreadyFirst(t *testing.T) {
+	t.Parallel()
+	p := startProduction(t)
 	mustCall(t, http.StatusOK, http.MethodGet, p.url+"/readyz", "", "", "")
 	p.signal(t, syscall.SIGTERM)
 	p.await(t, stopping)
@@ -134,17 +146,40 @@ func TestStopInProductionIsUnreadyFirst(t *testing.T) {
 	}
 }
 
-func TestStopTakesNoNewConnections(t *testing.T) {
+// A load balancer that never asks learns by being refused, and may just then send a request on a connection that it has:
+// that one is answered, by an answer after which it sends no more.
+func TestStopInProductionRefusesConnectionsAndAnswersOnThoseThereAre(t *testing.T) {
 	t.Parallel()
-	p := start(t, t.TempDir(), unlimited...)
-	held := begin(t, p, "/api/user/login", credentials("alice", "correct horse"))
+	p := startProduction(t)
+	var kept []*underWay
+	for range 2 {
+		conn := dial(t, p)
+		kept = append(kept, &underWay{Conn: conn, answers: bufio.NewReader(conn), body: "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"})
+	}
+	kept[0].send(t) // the other one is new, and its first request comes late
+	if got := kept[0].answer(t); got.StatusCode != http.StatusOK || got.Close {
+		t.Fatalf("status %d, closes the connection: %t", got.StatusCode, got.Close)
+	}
 	p.signal(t, syscall.SIGTERM)
-	p.await(t, stopping)
-	// The log line comes just before the listener is closed.
-	for deadline := time.Now().Add(patience); ; {
+	p.awaitRefusal(t)
+	for _, k := range kept {
+		k.send(t)
+		if got := k.answer(t); got.StatusCode != http.StatusOK || !got.Close {
+			t.Errorf("status %d, closes the connection: %t", got.StatusCode, got.Close)
+		}
+	}
+	if state := p.ended(t); state.ExitCode() != 0 {
+		t.Errorf("the process ended with %v", state)
+	}
+}
+
+// awaitRefusal waits until the server takes no new connections.
+func (p *process) awaitRefusal(t *testing.T) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(p.url, "http://"))
 		if errors.Is(err, syscall.ECONNREFUSED) {
-			break
+			return
 		}
 		if err == nil {
 			_ = conn.Close()
@@ -153,6 +188,15 @@ func TestStopTakesNoNewConnections(t *testing.T) {
 			t.Fatal("the server still takes connections")
 		}
 	}
+}
+
+func TestStopTakesNoNewConnections(t *testing.T) {
+	t.Parallel()
+	p := start(t, t.TempDir(), unlimited...)
+	held := begin(t, p, "/api/user/login", credentials("alice", "correct horse"))
+	p.signal(t, syscall.SIGTERM)
+	p.await(t, stopping)
+	p.awaitRefusal(t)
 	held.send(t)
 	if got := held.status(t); got != http.StatusUnauthorized {
 		t.Errorf("the request that was under way got %d", got)

@@ -38,12 +38,19 @@ const (
 // kernel until others end, as the limits above make them do.
 const maxConnections = 10_000
 
-// unreadyTime is how long production goes on serving after a signal to stop, unready, so that a load balancer sees it and
-// sends requests elsewhere before connections are refused.
-const unreadyTime = 3 * time.Second
-
-// drainTime is how long requests under way may take to finish after a signal to stop.
-const drainTime = 25 * time.Second
+// The steps of a stop. The first two are production's, which has a load balancer to tell.
+const (
+	// unreadyTime is how long the server goes on as before but for being unready, so that a load balancer that asks sends
+	// requests elsewhere before connections are refused, and one that does not has come back to a server that was
+	// restarted just before.
+	unreadyTime = 3 * time.Second
+	// partingTime is how long connections live on when new ones are refused. Each answer closes its connection, and those
+	// that nobody uses the load balancer closes itself, if it keeps them for less than this: whoever closes a connection
+	// on which a request may be under way loses it.
+	partingTime = 3 * time.Second
+	// drainTime is how long requests under way may take to finish after that.
+	drainTime = 25 * time.Second
+)
 
 func serveCommand(env environment) *cobra.Command {
 	return &cobra.Command{
@@ -99,11 +106,11 @@ func serve(ctx context.Context, c *config.Config, logs *logSink) error {
 	if err != nil {
 		return err
 	}
-	draining := make(chan struct{})
+	draining, parting := make(chan struct{}), make(chan struct{})
 	listeners := []net.Listener{public}
 	servers := []*http.Server{newServer(httpapi.New(httpapi.Dependencies{
 		Config: c, Store: s.store, Accounts: s.accounts, Sessions: s.sessions, Audit: s.audit, Logger: s.logger,
-		JWKS: s.keys.access.JWKS, Draining: draining, Now: time.Now,
+		JWKS: s.keys.access.JWKS, Draining: draining, Parting: parting, Now: time.Now,
 	}), s.logger)}
 	if c.OpsAddr != "" {
 		ops, err := listen(ctx, c.OpsAddr, maxConnections)
@@ -128,16 +135,19 @@ func serve(ctx context.Context, c *config.Config, logs *logSink) error {
 	case <-ctx.Done():
 	}
 	stop() // a second signal is not caught any more: it ends the process
+	s.logger.Info("stopping", "requests_may_take_seconds", drainTime.Seconds())
 	close(draining)
+	if c.Production {
+		time.Sleep(unreadyTime)
+		_ = public.Close() // first: each connection that an answer closes comes back as a new one
+		close(parting)
+		time.Sleep(partingTime)
+	}
 	return s.drain(context.WithoutCancel(ctx), servers)
 }
 
 // drain stops the servers when requests under way have finished, which takes no longer than drainTime.
 func (s *services) drain(ctx context.Context, servers []*http.Server) error {
-	s.logger.Info("stopping", "requests_may_take_seconds", drainTime.Seconds())
-	if s.config.Production {
-		time.Sleep(unreadyTime)
-	}
 	ctx, cancel := context.WithTimeout(ctx, drainTime)
 	defer cancel()
 	var faults []error

@@ -42,6 +42,7 @@ type fixture struct {
 	clock        *clock
 	logs         *lockedBuffer
 	draining     chan struct{}
+	parting      chan struct{}
 	seen         *seen
 }
 
@@ -83,7 +84,7 @@ func newFixture(t testing.TB, settings ...string) *fixture {
 // a restart, in which everything in memory is lost.
 func (f *fixture) start(t testing.TB) {
 	t.Helper()
-	f.registry, f.draining = prometheus.NewRegistry(), make(chan struct{})
+	f.registry, f.draining, f.parting = prometheus.NewRegistry(), make(chan struct{}), make(chan struct{})
 	f.store = storetest.OpenURL(t, string(f.config.DatabaseURL))
 	access, err := token.NewIssuer(f.keys, f.config.Issuer, f.config.Audience, f.clock.Now)
 	if err != nil {
@@ -111,7 +112,7 @@ func (f *fixture) start(t testing.TB) {
 	})
 	f.dependencies = Dependencies{
 		Config: c, Store: f.store, Accounts: f.accounts, Sessions: f.sessions, Audit: log, Logger: logger,
-		JWKS: access.JWKS, Draining: f.draining, Now: f.clock.Now,
+		JWKS: access.JWKS, Draining: f.draining, Parting: f.parting, Now: f.clock.Now,
 	}
 	f.serve(t, New(f.dependencies))
 }

@@ -23,6 +23,31 @@ import (
 // requestDeadline bounds a request, database and all.
 const requestDeadline = 10 * time.Second
 
+// partWithConnections has each answer close its connection once the server is parting, so that the client sends nothing
+// more on it: what it sent while the server closes the connection would be lost. That is decided when the answer begins,
+// for its request may have come long before.
+func (s *server) partWithConnections(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		next.ServeHTTP(partingWriter{w, s.Parting}, r)
+	})
+}
+
+// partingWriter stands under observe's writer, which calls WriteHeader before anything is written.
+type partingWriter struct {
+	http.ResponseWriter
+	parting <-chan struct{}
+}
+
+// WriteHeader begins the answer.
+func (w partingWriter) WriteHeader(status int) {
+	select {
+	case <-w.parting:
+		w.Header().Set("Connection", "close")
+	default:
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
 type requestIDKey struct{}
 
 // requestID returns the id of the request that a context belongs to.

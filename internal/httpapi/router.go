@@ -34,8 +34,10 @@ type Dependencies struct {
 	Logger   *slog.Logger
 	// JWKS returns the published key set, as it is now.
 	JWKS func() []byte
-	// Draining is closed when the process begins to stop.
+	// Draining is closed when the process begins to stop: then it is unready.
 	Draining <-chan struct{}
+	// Parting is closed when no new connections are taken any more: then each answer closes its connection.
+	Parting <-chan struct{}
 	// Now is the clock of the limits.
 	Now func() time.Time
 }
@@ -60,6 +62,7 @@ func New(d Dependencies) http.Handler {
 func (s *server) routes() chi.Router {
 	r := chi.NewRouter()
 	r.Use(
+		s.partWithConnections,
 		identify,
 		s.clientAddress(),
 		s.observe,
