@@ -25,6 +25,10 @@ const rotationLead = time.Hour
 // reloadInterval is how often a running server looks at the files of its keys.
 const reloadInterval = 10 * time.Second
 
+// urgentLead is rotationLead where the present key or secret was stolen: time for every server that shares the files to
+// look at them, for one that does not know a key yet refuses what another one has signed with it.
+const urgentLead = 2 * reloadInterval
+
 // refreshSecretFile is the secret that development makes, beside the signing keys.
 const refreshSecretFile = "refresh.secret"
 

@@ -114,17 +114,18 @@ func rotateCommand(env environment) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			usedFrom := time.Now().UTC()
-			if !now {
-				usedFrom = usedFrom.Add(rotationLead)
+			lead := rotationLead
+			if now {
+				lead = urgentLead
 			}
+			usedFrom := time.Now().UTC().Add(lead)
 			if secret {
 				return addRefreshSecret(c, settings, usedFrom.Truncate(time.Second), now)
 			}
 			return addSigningKey(c, settings.KeysDir, usedFrom, now)
 		}}
 	rotate.Flags().BoolVar(&secret, "refresh-secret", false, "add a refresh secret, not a signing key")
-	rotate.Flags().BoolVar(&now, "now", false, "use it at once, because the present one was stolen")
+	rotate.Flags().BoolVar(&now, "now", false, "use it in "+urgentLead.String()+", because the present one was stolen")
 	return rotate
 }
 
@@ -147,17 +148,15 @@ func addSigningKey(c *cobra.Command, dir string, signsFrom time.Time, now bool) 
 		return err
 	}
 	added := fmt.Sprintf("added %s as %s; it signs", key.ID, key.File(dir))
-	switch {
-	case first:
+	if first {
 		c.Println(added, "now")
-	case now:
-		c.Println(added, "now")
+		return nil
+	}
+	c.Println(added, "from", signsFrom.Format(time.RFC3339), "on: every server must have its file by then")
+	if now {
 		warnOfKeys(c, keys, dir, time.Now())
-	default:
-		c.Println(added, "from", signsFrom.Format(time.RFC3339), "on: every server must have its file by then")
-		if last := keys[len(keys)-1]; last.SignsFrom.After(time.Now()) {
-			c.PrintErrf("One waits already, from %s.\n", last.SignsFrom.Format(time.RFC3339))
-		}
+	} else if last := keys[len(keys)-1]; last.SignsFrom.After(time.Now()) {
+		c.PrintErrf("One waits already, from %s.\n", last.SignsFrom.Format(time.RFC3339))
 	}
 	return nil
 }
@@ -166,9 +165,9 @@ func addSigningKey(c *cobra.Command, dir string, signsFrom time.Time, now bool) 
 // have had them all.
 func warnOfKeys(c *cobra.Command, keys token.Keys, dir string, now time.Time) {
 	signer := keys.Signer(now)
-	c.PrintErrf("Until they have seen it, for up to %s, other servers refuse its tokens.\n"+
-		"The key before it is still accepted. If it was stolen, remove it, which clients answer with a refresh:\n  rm '%s'\n",
-		reloadInterval, signer.File(dir))
+	c.PrintErrf("Servers that do not have it by then refuse its tokens until they do.\n"+
+		"The key before it is still accepted. If it was stolen, remove it then, which clients answer with a refresh:\n  rm '%s'\n",
+		signer.File(dir))
 	accepted := "Other keys are still accepted"
 	var files []string
 	for _, key := range keys {
@@ -204,18 +203,15 @@ func addRefreshSecret(c *cobra.Command, settings *config.Config, usedFrom time.T
 	if err := list.replace(secrets); err != nil {
 		return err
 	}
-	if !now {
-		c.Printf("added a refresh secret in %s; new sessions use it from %s on: every server must have the file by then\n",
-			list.file, usedFrom.Format(time.RFC3339))
-		if before := secrets[1].UsedFrom; before.After(time.Now()) {
-			c.PrintErrf("One waits already, from %s.\n", before.Format(time.RFC3339))
-		}
-		return nil
+	c.Printf("added a refresh secret in %s; new sessions use it from %s on: every server must have the file by then\n",
+		list.file, usedFrom.Format(time.RFC3339))
+	if now {
+		c.PrintErrf("Servers that do not have it by then refuse the sessions that begin with it until they do.\n"+
+			"The file has %d more, still accepted, but no session begins with them any more then, nor with one that waited.\n"+
+			"If one was stolen, remove it from the file then, which ends its sessions.\n", len(secrets)-1)
+	} else if before := secrets[1].UsedFrom; before.After(time.Now()) {
+		c.PrintErrf("One waits already, from %s.\n", before.Format(time.RFC3339))
 	}
-	c.Printf("added a refresh secret in %s; new sessions use it now\n", list.file)
-	c.PrintErrf("Until they have seen it, for up to %s, other servers refuse the sessions that begin with it.\n"+
-		"The file has %d more, still accepted, but no session begins with them any more, nor with one that waited.\n"+
-		"If one was stolen, remove it from the file, which ends its sessions.\n", reloadInterval, len(secrets)-1)
 	return nil
 }
 
