@@ -34,7 +34,11 @@ test-sqlserver: ## run the tests of the database on the server that LATCHKEY_TES
 
 .PHONY: e2e
 e2e: ## run the browser tests, which need Chromium
-	go test -tags e2e -count=1 -timeout 10m ./internal/e2e/...
+	go test -tags e2e -count=1 -timeout 10m ./internal/e2e
+
+.PHONY: e2e-replicas
+e2e-replicas: ## run the tests of several servers behind nginx, which need nginx
+	go test -tags e2e -count=1 -timeout 10m -parallel $(if $(LATCHKEY_TEST_DATABASE_URL),1,8) -v ./internal/e2e/replicas
 
 .PHONY: cover
 cover: ## show how much of the code the tests reach
