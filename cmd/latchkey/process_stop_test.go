@@ -67,11 +67,12 @@ func (u *underWay) send(t *testing.T) {
 // status returns the status of the answer.
 func (u *underWay) status(t *testing.T) int {
 	t.Helper()
-	return u.answer(t).StatusCode
+	status, _ := u.answer(t)
+	return status
 }
 
-// answer returns the next answer, whose body has been read.
-func (u *underWay) answer(t *testing.T) *http.Response {
+// answer returns the status of the next answer, and whether it is the last one of the connection.
+func (u *underWay) answer(t *testing.T) (status int, last bool) {
 	t.Helper()
 	response, err := http.ReadResponse(u.answers, nil)
 	if err != nil {
@@ -81,7 +82,7 @@ func (u *underWay) answer(t *testing.T) *http.Response {
 	if _, err := io.ReadAll(response.Body); err != nil {
 		t.Fatal(err)
 	}
-	return response
+	return response.StatusCode, response.Close
 }
 
 func TestStopFinishesRequestsUnderWay(t *testing.T) {
@@ -157,15 +158,15 @@ func TestStopInProductionRefusesConnectionsAndAnswersOnThoseThereAre(t *testing.
 		kept = append(kept, &underWay{Conn: conn, answers: bufio.NewReader(conn), body: "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"})
 	}
 	kept[0].send(t) // the other one is new, and its first request comes late
-	if got := kept[0].answer(t); got.StatusCode != http.StatusOK || got.Close {
-		t.Fatalf("status %d, closes the connection: %t", got.StatusCode, got.Close)
+	if status, last := kept[0].answer(t); status != http.StatusOK || last {
+		t.Fatalf("status %d, closes the connection: %t", status, last)
 	}
 	p.signal(t, syscall.SIGTERM)
 	p.awaitRefusal(t)
 	for _, k := range kept {
 		k.send(t)
-		if got := k.answer(t); got.StatusCode != http.StatusOK || !got.Close {
-			t.Errorf("status %d, closes the connection: %t", got.StatusCode, got.Close)
+		if status, last := k.answer(t); status != http.StatusOK || !last {
+			t.Errorf("status %d, closes the connection: %t", status, last)
 		}
 	}
 	if state := p.ended(t); state.ExitCode() != 0 {
@@ -186,6 +187,28 @@ func (p *process) awaitRefusal(t *testing.T) {
 		}
 		if time.Now().After(deadline) {
 			t.Fatal("the server still takes connections")
+		}
+	}
+}
+
+// What nginx has to do while a server stops, it does by the shipped configuration within the time that it is given.
+func TestShippedNginxIsInTimeForAStop(t *testing.T) {
+	text, err := os.ReadFile("../../docs/nginx.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for setting, less := range map[string]time.Duration{
+		`\n    keepalive_timeout (\w+);`: partingTime,               // idle connections are given up
+		`fail_timeout=(\w+);`:            unreadyTime - time.Second, // a server that was away is tried again; nginx counts whole seconds
+	} {
+		found := regexp.MustCompile(setting).FindAllStringSubmatch(string(text), -1)
+		if len(found) == 0 {
+			t.Errorf("there is no %s", setting)
+		}
+		for _, match := range found {
+			if got, err := time.ParseDuration(match[1]); err != nil || got >= less {
+				t.Errorf("%s, want less than %s", match[0], less)
+			}
 		}
 	}
 }
