@@ -25,7 +25,7 @@ var (
 // testsOf lists the tests of a package as docs/security.md names it.
 func testsOf(t *testing.T, name string) (tests []string) {
 	t.Helper()
-	folder := map[string]string{"latchkey": "../cmd/latchkey", "internal": "."}[name]
+	folder := map[string]string{"latchkey": "../cmd/latchkey", "internal": ".", "replicas": "e2e/replicas"}[name]
 	if folder == "" {
 		folder = name
 	}
