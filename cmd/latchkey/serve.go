@@ -41,8 +41,7 @@ const maxConnections = 10_000
 // The steps of a stop. The first two are production's, which has a load balancer to tell.
 const (
 	// unreadyTime is how long the server goes on as before but for being unready, so that a load balancer that asks sends
-	// requests elsewhere before connections are refused, and one that does not has come back to a server that was
-	// restarted just before.
+	// requests elsewhere before connections are refused.
 	unreadyTime = 3 * time.Second
 	// partingTime is how long connections live on when new ones are refused. Each answer closes its connection, and those
 	// that nobody uses the load balancer closes itself, if it keeps them for less than this: whoever closes a connection

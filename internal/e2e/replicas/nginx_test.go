@@ -86,14 +86,12 @@ func startNginx(t *testing.T, port int, first, second string) {
 	}
 	shipped := string(text)
 	for from, to := range map[string]string{
-		"listen 8080;":           fmt.Sprintf("listen 127.0.0.1:%d;", port),
-		"server latchkey1:8080 ": "server " + first + " ",
-		"server latchkey2:8080 ": "server " + second + " ",
+		"listen 8080;": fmt.Sprintf("listen 127.0.0.1:%d;", port), "latchkey1:8080": first, "latchkey2:8080": second,
 	} {
-		if strings.Count(shipped, from) != 1 {
-			t.Fatalf("%s must have %q once", shippedConfig, from)
+		if !strings.Contains(shipped, from) {
+			t.Fatalf("%s has no %q", shippedConfig, from)
 		}
-		shipped = strings.Replace(shipped, from, to, 1)
+		shipped = strings.ReplaceAll(shipped, from, to)
 	}
 	write(t, filepath.Join(folder, "latchkey.conf"), shipped)
 

@@ -50,6 +50,11 @@ func TestWithoutServersClientsAreToldToTryAgain(t *testing.T) {
 			wantOwn(t, a, http.StatusServiceUnavailable, "unavailable", "canary-1")
 		}
 	}
+	s.operate(t, "migrate", "up")
+	s.replicas[1].start(t) // of which nginx has just found that it is away
+	for range 3 {
+		s.client().want(t, http.StatusOK, "GET", "/livez", "")
+	}
 }
 
 func TestNginxPassesWhatLatchkeyTakesAndRefusesTheRestAlike(t *testing.T) {

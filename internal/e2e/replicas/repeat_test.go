@@ -34,19 +34,19 @@ func breaking(t *testing.T, requests *atomic.Int32) (address string) {
 	return listener.Addr().String()
 }
 
-// Where a server breaks off after it has got a request, which it may have carried out, only that goes to the other
-// server which may come twice.
+// Where a server breaks off after it has got a request, which it may have carried out, only that goes to another one
+// which may come twice.
 func TestNginxSendsOnlyThatTwiceWhichMayComeTwice(t *testing.T) {
 	t.Parallel()
-	for call, times := range map[[2]string]int32{
-		{"GET", "/api/user/me"}:            2,
-		{"POST", "/api/user/refresh"}:      2,
-		{"POST", "/api/user/logout"}:       2,
-		{"DELETE", "/api/user/sessions"}:   2,
-		{"POST", "/api/user/login"}:        1,
-		{"POST", "/api/user/register"}:     1,
-		{"POST", "/api/user/password"}:     1,
-		{"PATCH", "/api/admin/users/some"}: 1,
+	for call, again := range map[[2]string]bool{
+		{"GET", "/api/user/me"}:            true,
+		{"POST", "/api/user/refresh"}:      true,
+		{"POST", "/api/user/logout"}:       true,
+		{"DELETE", "/api/user/sessions"}:   true,
+		{"POST", "/api/user/login"}:        false,
+		{"POST", "/api/user/register"}:     false,
+		{"POST", "/api/user/password"}:     false,
+		{"PATCH", "/api/admin/users/some"}: false,
 	} {
 		t.Run(call[0]+" "+call[1], func(t *testing.T) {
 			var requests atomic.Int32
@@ -55,8 +55,8 @@ func TestNginxSendsOnlyThatTwiceWhichMayComeTwice(t *testing.T) {
 			c := newClient(fmt.Sprintf("http://127.0.0.1:%d", port), nextAddress())
 			a := c.want(t, http.StatusServiceUnavailable, call[0], call[1], "")
 			wantOwn(t, a, http.StatusServiceUnavailable, "unavailable", "")
-			if got := requests.Load(); got != times {
-				t.Errorf("the servers got it %d times, want %d", got, times)
+			if got := requests.Load(); got == 0 || got > 1 != again {
+				t.Errorf("the servers got it %d times; more than once: want %t", got, again)
 			}
 		})
 	}
