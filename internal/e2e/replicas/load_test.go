@@ -45,8 +45,9 @@ func (f fault) String() string {
 	return fmt.Sprintf("%s %s: %v, %v", f.at.Format("15:04:05.000"), f.call, f.answer, f.err)
 }
 
-// visitors is enough to keep both replicas at work all the time.
-const visitors = 6
+// visitors is enough to keep both replicas at work all the time, and no more than a busy machine can serve: a replica that
+// has too much to do says so by a 503.
+const visitors = 4
 
 // startLoad has visitors come, each to an account of their own, until the load is ended.
 func (s *site) startLoad(t *testing.T) *load {
@@ -93,7 +94,7 @@ func (l *load) pour(ctx context.Context) {
 	if os.Getenv(storetest.ServerVariable) != "" {
 		return // a server of the database that is on this machine needs the processors itself
 	}
-	for range visitors {
+	for range 6 {
 		l.all.Go(func() {
 			for l.ctx.Err() == nil {
 				c := l.site.client() // another one before nginx bounds what one may send
