@@ -208,9 +208,11 @@ func (l *transcript) read() (string, <-chan struct{}) {
 
 // answer is what a server said.
 type answer struct {
-	status int
-	cookie string // the refresh token that it set, or ""
-	body   struct {
+	status     int
+	cookie     string // the refresh token that it set, or ""
+	setsCookie bool   // also where it cleared one
+	retryAfter string
+	body       struct {
 		AccessToken string `json:"access_token"`
 		Code        string `json:"code"`
 	}
@@ -243,9 +245,9 @@ func call(ctx context.Context, method, url, body, refreshToken, accessToken stri
 	if err != nil {
 		return answer{}, err
 	}
-	a := answer{status: response.StatusCode}
+	a := answer{status: response.StatusCode, retryAfter: response.Header.Get("Retry-After")}
 	for _, c := range response.Cookies() {
-		a.cookie = c.Value
+		a.cookie, a.setsCookie = c.Value, true
 	}
 	if strings.Contains(response.Header.Get("Content-Type"), "json") {
 		err = json.Unmarshal(all, &a.body)

@@ -91,9 +91,6 @@ func serve(ctx context.Context, c *config.Config, logs *logSink) error {
 			s.logger.Error("the last audit events stand in this log alone", "error", err)
 		}
 	}()
-	if err := prepareSchema(ctx, s); err != nil {
-		return err
-	}
 	var purging sync.WaitGroup
 	defer purging.Wait() // it uses the database
 	following, unfollow := context.WithCancel(ctx)
@@ -101,20 +98,68 @@ func serve(ctx context.Context, c *config.Config, logs *logSink) error {
 	go s.keys.follow(following, time.Tick(reloadInterval), hangups)
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	public, err := listen(ctx, c.Addr, maxConnections)
-	if err != nil {
+	prepared, ready, err := s.prepare(ctx)
+	if err != nil || ctx.Err() != nil {
 		return err
 	}
 	draining, parting := make(chan struct{}), make(chan struct{})
+	running, err := s.listenAndServe(ctx, draining, parting)
+	if err != nil {
+		return err
+	}
+	purger := newPurger(c, s.store, s.registry)
+	purging.Go(func() { purger.Run(ctx, s.logger) })
+	s.announce(running.public.Addr(), logs, ready)
+	if ready {
+		s.invite(ctx, logs)
+	}
+	for ctx.Err() == nil {
+		select {
+		case err := <-running.failed:
+			return fmt.Errorf("serve: %w", err)
+		case err := <-prepared:
+			if err != nil {
+				return err
+			}
+			prepared, ready = nil, ctx.Err() == nil
+			s.invite(ctx, logs)
+		case <-ctx.Done():
+		}
+	}
+	stop() // a second signal is not caught any more: it ends the process
+	s.logger.Info("stopping", "requests_may_take_seconds", drainTime.Seconds())
+	close(draining)
+	if c.Production && ready { // one that was never ready has no requests to be sent elsewhere
+		time.Sleep(unreadyTime)
+		_ = running.public.Close() // first: each connection that an answer closes comes back as a new one
+		close(parting)
+		time.Sleep(partingTime)
+	}
+	return s.drain(context.WithoutCancel(ctx), running.servers)
+}
+
+// running is a server at work: its public listener, and where an error of one of its listeners comes from.
+type running struct {
+	servers []*http.Server
+	public  net.Listener
+	failed  <-chan error
+}
+
+// listenAndServe begins to serve on both listeners, when both are known.
+func (s *services) listenAndServe(ctx context.Context, draining, parting <-chan struct{}) (*running, error) {
+	public, err := listen(ctx, s.config.Addr, maxConnections)
+	if err != nil {
+		return nil, err
+	}
 	listeners := []net.Listener{public}
 	servers := []*http.Server{newServer(httpapi.New(httpapi.Dependencies{
-		Config: c, Store: s.store, Accounts: s.accounts, Sessions: s.sessions, Audit: s.audit, Logger: s.logger,
+		Config: s.config, Store: s.store, Accounts: s.accounts, Sessions: s.sessions, Audit: s.audit, Logger: s.logger,
 		JWKS: s.keys.access.JWKS, Draining: draining, Parting: parting, Now: time.Now,
 	}), s.logger)}
-	if c.OpsAddr != "" {
-		ops, err := listen(ctx, c.OpsAddr, maxConnections)
+	if s.config.OpsAddr != "" {
+		ops, err := listen(ctx, s.config.OpsAddr, maxConnections)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		operations := newServer(httpapi.Operations(s.registry), s.logger)
 		operations.WriteTimeout = 0 // a profile takes as long as it was asked to
@@ -124,25 +169,7 @@ func serve(ctx context.Context, c *config.Config, logs *logSink) error {
 	for i, server := range servers {
 		go func() { failed <- server.Serve(listeners[i]) }()
 	}
-	purger := newPurger(c, s.store, s.registry)
-	purging.Go(func() { purger.Run(ctx, s.logger) })
-	s.announce(ctx, public.Addr(), logs)
-
-	select {
-	case err := <-failed:
-		return fmt.Errorf("serve: %w", err)
-	case <-ctx.Done():
-	}
-	stop() // a second signal is not caught any more: it ends the process
-	s.logger.Info("stopping", "requests_may_take_seconds", drainTime.Seconds())
-	close(draining)
-	if c.Production {
-		time.Sleep(unreadyTime)
-		_ = public.Close() // first: each connection that an answer closes comes back as a new one
-		close(parting)
-		time.Sleep(partingTime)
-	}
-	return s.drain(context.WithoutCancel(ctx), servers)
+	return &running{servers: servers, public: public, failed: failed}, nil
 }
 
 // drain stops the servers when requests under way have finished, which takes no longer than drainTime.
@@ -158,18 +185,6 @@ func (s *services) drain(ctx context.Context, servers []*http.Server) error {
 	}
 	s.logger.Info("stopped")
 	return nil
-}
-
-// prepareSchema brings the schema up to date where the settings say so, and otherwise demands it to be.
-func prepareSchema(ctx context.Context, s *services) error {
-	if !s.config.AutoMigrate {
-		return requireSchema(ctx, s.store)
-	}
-	applied, err := s.store.Migrate(ctx)
-	for _, m := range applied {
-		s.logger.Info("migration applied", "version", m.Version, "name", m.Name)
-	}
-	return err
 }
 
 func listen(ctx context.Context, address string, connections int) (net.Listener, error) {
@@ -199,8 +214,9 @@ func newServer(h http.Handler, logger *slog.Logger) *http.Server {
 	}
 }
 
-// announce tells the log, and in development the person at the terminal, where everything is.
-func (s *services) announce(ctx context.Context, address net.Addr, logs io.Writer) {
+// announce tells the log, and in development the person at the terminal, where everything is. ready says that the
+// database has answered.
+func (s *services) announce(address net.Addr, logs io.Writer, ready bool) {
 	s.logger.Info("listening", "address", address.String(), "public_url", s.config.PublicURL.String(), "database", s.store.Description())
 	if s.config.Production {
 		return
@@ -220,9 +236,19 @@ func (s *services) announce(ctx context.Context, address net.Addr, logs io.Write
 	lines = append(lines,
 		"  Data:        "+s.store.Description(),
 		"  Keys:        "+s.config.KeysDir)
-	if users, err := s.accounts.List(ctx, "", 1); err == nil && len(users) == 0 {
-		lines = append(lines, "", "  There are no users yet. In another terminal, make an admin:",
-			"    "+os.Args[0]+" user create NAME --role admin")
+	if !ready {
+		lines = append(lines, "", "  The database does not answer yet, so nobody can register or log in: the log above says why.")
 	}
 	_, _ = fmt.Fprintln(logs, strings.Join(append(lines, ""), "\n"))
+}
+
+// invite tells the person at the terminal what to do first, where nobody has an account. The database has answered.
+func (s *services) invite(ctx context.Context, logs io.Writer) {
+	if s.config.Production {
+		return
+	}
+	if users, err := s.accounts.List(ctx, "", 1); err == nil && len(users) == 0 {
+		_, _ = fmt.Fprintln(logs, "  There are no users yet. In another terminal, make an admin:\n"+
+			"    "+os.Args[0]+" user create NAME --role admin\n")
+	}
 }

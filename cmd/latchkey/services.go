@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"time"
@@ -75,14 +73,5 @@ func (s *services) close(ctx context.Context) error {
 	defer cancel()
 	err := s.audit.Close(ctx)
 	_ = s.store.Close()
-	return err
-}
-
-// requireSchema explains what to do about a schema that is behind.
-func requireSchema(ctx context.Context, st *store.Store) error {
-	err := st.Ready(ctx)
-	if errors.Is(err, store.ErrSchemaBehind) {
-		return fmt.Errorf("%w: run `latchkey migrate up`", err)
-	}
 	return err
 }

@@ -43,11 +43,18 @@ func newMigrator(folder string, dialect database.Dialect, db *gorm.DB, options .
 }
 
 // Migrate applies what is pending, each file in a transaction of its own, and returns what it applied. Several
-// processes may do so at once: on SQL Server a lock lets one in, on SQLite the loser of a race looks again.
+// processes may do so at once: on SQL Server a lock lets one in, on SQLite the loser of a race looks again. A database
+// that does not answer is ErrUnavailable, soon; one that answers and does not take a migration is ErrUnusable.
 func (s *Store) Migrate(ctx context.Context) ([]Migration, error) {
 	var applied []Migration
 	for {
-		before, _ := s.SchemaVersion(ctx) // no table yet counts as version 0
+		before, err := s.SchemaVersion(ctx)
+		if err == nil && s.isFile {
+			err = s.useWAL(ctx)
+		}
+		if err != nil {
+			return applied, err
+		}
 		results, err := s.migrator.Up(ctx)
 		var partial *goose.PartialError
 		if errors.As(err, &partial) {
@@ -59,10 +66,14 @@ func (s *Store) Migrate(ctx context.Context) ([]Migration, error) {
 		if err == nil {
 			return applied, nil
 		}
+		switch after, gone := s.SchemaVersion(ctx); {
 		// SQLite has no lock that outlives a statement outside a transaction. If the schema has moved on since,
 		// another process was faster; each round of this loop is a step forward of somebody's.
-		if after, _ := s.SchemaVersion(ctx); after <= before {
+		case after > before:
+		case gone != nil || isPassing(err) || takenBack(err) || errors.Is(err, errLocked):
 			return applied, fmt.Errorf("%w: migrate: %w", ErrUnavailable, err)
+		default:
+			return applied, fmt.Errorf("%w: migrate: %w", ErrUnusable, err)
 		}
 	}
 }
@@ -70,6 +81,9 @@ func (s *Store) Migrate(ctx context.Context) ([]Migration, error) {
 // MigrateDown takes back the newest migration, with whatever data it holds, and returns it; ErrNotFound where there is
 // none left.
 func (s *Store) MigrateDown(ctx context.Context) (Migration, error) {
+	if _, err := s.SchemaVersion(ctx); err != nil {
+		return Migration{}, err
+	}
 	result, err := s.migrator.Down(ctx)
 	if errors.Is(err, goose.ErrNoNextVersion) {
 		return Migration{}, ErrNotFound
@@ -82,6 +96,9 @@ func (s *Store) MigrateDown(ctx context.Context) (Migration, error) {
 
 // Migrations lists all migrations of this program, oldest first, applied or pending.
 func (s *Store) Migrations(ctx context.Context) ([]Migration, error) {
+	if _, err := s.SchemaVersion(ctx); err != nil {
+		return nil, err
+	}
 	statuses, err := s.migrator.Status(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%w: read the schema's version: %w", ErrUnavailable, err)
@@ -93,23 +110,25 @@ func (s *Store) Migrations(ctx context.Context) ([]Migration, error) {
 	return list, nil
 }
 
-// SchemaVersion returns the number of the newest applied migration, 0 for an empty database.
+// SchemaVersion returns the number of the newest applied migration, 0 for an empty database. ErrUnavailable: the
+// database did not say within some seconds. Whatever the migrator does begins with this question, for a silent server
+// would keep its connections, which have no time limits, waiting for ever.
 func (s *Store) SchemaVersion(ctx context.Context) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, statementTime)
+	defer cancel()
 	var version int64
 	db := s.prober.WithContext(ctx)
 	err := db.Raw("SELECT MAX(version_id) FROM " + goose.DefaultTablename).Scan(&version).Error
 	if err == nil {
 		return version, nil
 	}
-	// A fresh database has no such table. It has to say so itself: GORM's HasTable says no also where it gets no answer.
-	var tables []string
-	var catalogErr error
-	if db.Name() == "sqlserver" {
-		catalogErr = db.Raw("SELECT name FROM sys.tables WHERE name = ?", goose.DefaultTablename).Scan(&tables).Error
-	} else {
-		catalogErr = db.Raw("SELECT name FROM sqlite_master WHERE name = ?", goose.DefaultTablename).Scan(&tables).Error
+	// A fresh database has no such table. Only one that says what tables it has is believed to be one.
+	known := db.Raw("SELECT COUNT(*) FROM sys.tables WHERE name = ?", goose.DefaultTablename)
+	if s.isFile {
+		known = db.Raw("SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = ?", goose.DefaultTablename)
 	}
-	if catalogErr == nil && len(tables) == 0 {
+	var tables int64
+	if tablesErr := known.Scan(&tables).Error; tablesErr == nil && tables == 0 {
 		return 0, nil
 	}
 	return 0, wrap(err)
@@ -130,10 +149,13 @@ const (
 func (s *Store) Ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
+	if err := ctx.Err(); err != nil {
+		return wrap(err)
+	}
 	answer := s.probe.DoChan("", func() (any, error) {
 		shared, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeLife)
 		defer cancel()
-		return nil, s.ready(shared)
+		return nil, s.CheckSchema(shared)
 	})
 	select {
 	case result := <-answer:
@@ -143,7 +165,8 @@ func (s *Store) Ready(ctx context.Context) error {
 	}
 }
 
-func (s *Store) ready(ctx context.Context) error {
+// CheckSchema is Ready for somebody who waits: it has the time that a first connection may take, some seconds.
+func (s *Store) CheckSchema(ctx context.Context) error {
 	version, err := s.SchemaVersion(ctx)
 	if err != nil {
 		return err

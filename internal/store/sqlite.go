@@ -1,11 +1,13 @@
 package store
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -15,6 +17,7 @@ import (
 	"github.com/pressly/goose/v3/database"
 	"gorm.io/driver/sqlite"
 	"gorm.io/gorm"
+	"gorm.io/gorm/callbacks"
 	modernc "modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 )
@@ -30,7 +33,7 @@ const (
 // sqliteMagic begins every SQLite file that is not empty.
 const sqliteMagic = "SQLite format 3\x00"
 
-var errNoDatabase = fmt.Errorf("%w: the file that LATCHKEY_DATABASE_URL names is not a database of SQLite: name another one", ErrUnavailable)
+var errNoDatabase = fmt.Errorf("%w: the file that LATCHKEY_DATABASE_URL names is not a database of SQLite: name another one", ErrUnusable)
 
 // sqliteReaders is the size of the read pool. Reads take microseconds, so a few connections serve many cores.
 const sqliteReaders = 4
@@ -41,6 +44,7 @@ func openSQLite(path string) (*Store, error) {
 		return nil, fmt.Errorf("find the database file: %w", err)
 	}
 	s := newStore("SQLite file " + path)
+	s.isFile = true
 	var prober pool
 	for _, p := range []struct {
 		pool    *pool
@@ -48,7 +52,7 @@ func openSQLite(path string) (*Store, error) {
 		size    int
 		pragmas []string
 	}{
-		{&s.writers, "writers", 1, nil},
+		{&s.writers, "writers", 1, []string{"journal_mode(WAL)"}},
 		{&s.readers, "readers", sqliteReaders, []string{"query_only(1)"}},
 		{&prober, "prober", 1, []string{"query_only(1)"}},
 	} {
@@ -82,17 +86,48 @@ func (s *Store) openSQLitePool(name, path string, size int, pragmas ...string) (
 	return s.newPool(name, func(c gorm.ConnPool) gorm.Dialector { return sqliteDialector{sqlite.Dialector{Conn: c}} }, connections, size)
 }
 
-// useWAL has the file written by way of a log, so that readers and the writer do not wait for each other. The mode stays
-// with the file, so this is done once, when it is opened. Two processes that do it to a new file at once lock each other
-// out, which SQLite reports at once, whatever the busy timeout: then the one looks again until the other is done.
-func (s *Store) useWAL() error {
+// useWAL opens the connection that writes, which has the file written by way of a log. Two processes that change a new
+// file to that at once lock each other out, which SQLite reports at once, whatever the busy timeout: then the one looks
+// again until the other is done.
+func (s *Store) useWAL(ctx context.Context) error {
+	connections, err := s.writers.db.DB()
+	if err != nil {
+		return wrap(err)
+	}
 	for deadline := time.Now().Add(walPatience); ; time.Sleep(walPause) {
-		err := s.writers.db.Exec("PRAGMA journal_mode = WAL").Error
-		var e *modernc.Error
-		if !errors.As(err, &e) || e.Code()&0xff != sqlite3.SQLITE_BUSY || time.Now().After(deadline) {
+		err := connections.PingContext(ctx)
+		if sqliteCode(err) != sqlite3.SQLITE_BUSY || time.Now().After(deadline) {
 			return wrap(err)
 		}
 	}
+}
+
+// sqliteCode returns the primary result code of an error of SQLite's, or 0.
+func sqliteCode(err error) int {
+	var e *modernc.Error
+	if !errors.As(err, &e) {
+		return sqlite3.SQLITE_OK
+	}
+	return e.Code() & 0xff
+}
+
+// isLasting says that the file or its folder is at fault, and not a lock or the room on its disk, so that time will not
+// mend it.
+func isLasting(err error) bool {
+	switch sqliteCode(err) {
+	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN:
+		return true
+	}
+	return false
+}
+
+// isPassing says that SQLite could not do now what it may do later.
+func isPassing(err error) bool {
+	switch sqliteCode(err) {
+	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR:
+		return true
+	}
+	return false
 }
 
 // createPrivate makes the database file 0600 and its folder, where there is none, 0700; a database that others may read
@@ -133,6 +168,21 @@ func createPrivate(path string) error {
 
 // sqliteDialector is GORM's dialect over the pure-Go driver, whose errors GORM's own translation does not know.
 type sqliteDialector struct{ sqlite.Dialector }
+
+// Initialize does what the driver's own does for the SQLite that is linked in, without asking the database for its
+// version: a file that is locked, or has no room, is no reason not to open it.
+func (d sqliteDialector) Initialize(db *gorm.DB) error {
+	db.ConnPool = d.Conn
+	callbacks.RegisterDefaultCallbacks(db, &callbacks.Config{
+		CreateClauses: []string{"INSERT", "VALUES", "ON CONFLICT", "RETURNING"},
+		UpdateClauses: []string{"UPDATE", "SET", "FROM", "WHERE", "RETURNING"},
+		DeleteClauses: []string{"DELETE", "FROM", "WHERE", "RETURNING"},
+
+		LastInsertIDReversed: true,
+	})
+	maps.Copy(db.ClauseBuilders, d.ClauseBuilders())
+	return nil
+}
 
 // Translate maps a duplicate key to gorm.ErrDuplicatedKey.
 func (sqliteDialector) Translate(err error) error {

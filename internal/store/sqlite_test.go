@@ -175,7 +175,7 @@ func TestFileThatIsNoDatabaseIsLeftAlone(t *testing.T) {
 	}
 }
 
-// Each opening changes the new file to WAL, at the same moment as the others.
+// Each changes the new file to WAL, at the same moment as the others.
 func TestNewFileMayBeOpenedByManyAtOnce(t *testing.T) {
 	for range 200 { // a round shows the collision only now and then
 		path := filepath.Join(t.TempDir(), "latchkey.db")
@@ -187,7 +187,7 @@ func TestNewFileMayBeOpenedByManyAtOnce(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				if err := s.Close(); err != nil {
+				if err := errors.Join(s.useWAL(t.Context()), s.Close()); err != nil {
 					t.Error(err)
 				}
 			})

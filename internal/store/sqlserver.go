@@ -176,6 +176,9 @@ func (v utcVersions) Insert(ctx context.Context, db database.DBTxConn, r databas
 	return nil
 }
 
+// errLocked says that another process has been migrating for sqlServerLockTimeout.
+var errLocked = errors.New("is another replica migrating?")
+
 // applicationLock lets one replica migrate at a time, by a lock that SQL Server itself drops with the connection.
 type applicationLock struct{}
 
@@ -191,7 +194,7 @@ func (applicationLock) SessionLock(ctx context.Context, conn *sql.Conn) error {
 		return fmt.Errorf("take the migration lock: %w", err)
 	}
 	if result < 0 { // 0 and 1 are success; -1 is the time-out
-		return fmt.Errorf("take the migration lock: sp_getapplock returned %d: is another replica migrating?", result)
+		return fmt.Errorf("take the migration lock: sp_getapplock returned %d: %w", result, errLocked)
 	}
 	return nil
 }

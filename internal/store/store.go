@@ -30,6 +30,9 @@ var (
 	// ErrUnavailable says that the database did not do what it was asked: it is away, too slow, full, or its schema is
 	// not the one this program needs. Nothing follows from it about the data; it wraps the cause.
 	ErrUnavailable = errors.New("store: database unavailable")
+	// ErrUnusable is the ErrUnavailable that does not pass by itself: the database is there, and a migration does not
+	// apply to it, or its file is damaged, another program's or not to be written.
+	ErrUnusable = fmt.Errorf("%w, and will stay so", ErrUnavailable)
 )
 
 // Store is an open database. It is safe for concurrent use.
@@ -45,8 +48,10 @@ type Store struct {
 	migrator    *goose.Provider
 	close       []io.Closer
 	description string
-	retries     prometheus.Counter
-	metrics     []prometheus.Collector
+	// isFile says that the database is SQLite's.
+	isFile  bool
+	retries prometheus.Counter
+	metrics []prometheus.Collector
 }
 
 func newStore(description string) *Store {
@@ -59,8 +64,8 @@ func newStore(description string) *Store {
 }
 
 // Open opens the database of a URL as LATCHKEY_DATABASE_URL has it: sqlite:PATH or sqlserver://…. A SQLite file that
-// is not there is made, readable by its owner only. The schema is not touched: see Migrate. SQL Server is not asked
-// yet, so a server that is away is no error here.
+// is not there is made, readable by its owner only. The schema is not touched: see Migrate. The database is not asked
+// anything yet, so a server that is away, or a file that is locked, is no error here.
 func Open(url string) (*Store, error) {
 	switch {
 	case strings.HasPrefix(url, sqliteScheme):
@@ -68,14 +73,7 @@ func Open(url string) (*Store, error) {
 		if err := createPrivate(path); err != nil {
 			return nil, err
 		}
-		s, err := openSQLite(path)
-		if err != nil {
-			return nil, err
-		}
-		if err := s.useWAL(); err != nil {
-			return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), s.Close())
-		}
-		return s, nil
+		return openSQLite(path)
 	case strings.HasPrefix(url, "sqlserver://"):
 		return openSQLServer(url)
 	}
@@ -137,6 +135,8 @@ func wrap(err error) error {
 		return ErrNotFound
 	case errors.Is(err, gorm.ErrDuplicatedKey):
 		return ErrDuplicate
+	case isLasting(err):
+		return fmt.Errorf("%w: %w", ErrUnusable, err)
 	default:
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
