@@ -52,7 +52,7 @@ func (s *services) untilPrepared(ctx context.Context, tried chan<- struct{}) err
 			s.logger.Info("the database answers: the server is ready", "after_seconds", int(time.Since(since).Seconds()))
 			return nil
 		case err == nil, ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // a stop is no failure
 		case !errors.Is(err, store.ErrUnavailable), errors.Is(err, store.ErrUnusable):
 			return err
 		}
@@ -69,7 +69,7 @@ func (s *services) untilPrepared(ctx context.Context, tried chan<- struct{}) err
 			tried <- struct{}{}
 		}
 		select {
-		case <-time.After(pause/2 + rand.N(pause/2)): // at random, so that replicas do not come together
+		case <-time.After(pause/2 + rand.N(pause/2)): //nolint:gosec // random only so that replicas do not come together
 		case <-ctx.Done():
 			return nil
 		}

@@ -54,6 +54,9 @@ func explain(t *testing.T) (s *Store, last func(how string) [][]any) {
 			}
 			rows = append(rows, row)
 		}
+		if err := found.Err(); err != nil {
+			t.Fatal(err)
+		}
 		return rows
 	}
 }
