@@ -5,7 +5,6 @@
 package config
 
 import (
-	"fmt"
 	"log/slog"
 	"net/url"
 	"runtime"
@@ -16,6 +15,8 @@ import (
 const prefix = "LATCHKEY_"
 
 const maxClaim = 256
+
+const maxHashes = 256
 
 // DefaultAddr is the public listener where the settings name none.
 const DefaultAddr = "127.0.0.1:8080"
@@ -73,24 +74,38 @@ func (c *Config) Origin() string { return c.PublicURL.Scheme + "://" + c.PublicU
 // Load reads the settings from an environment, given as os.Environ gives it, over the file .env in dir, which counts in
 // development only. The error lists every fault, a line each.
 func Load(environ []string, dir string) (*Config, error) {
+	c := &Config{}
+	r := c.newReader(environ, dir)
+	c.read(r)
+	c.check(r)
+	r.refuseUnknown()
+	if err := r.err(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// LoadAddr reads LATCHKEY_ADDR as Load does, and looks at no other setting: the server that listens there may run well
+// while a file of its secrets is being replaced.
+func LoadAddr(environ []string, dir string) (string, error) {
+	r := (&Config{}).newReader(environ, dir)
+	addr := r.address("LATCHKEY_ADDR", DefaultAddr)
+	return addr, r.err()
+}
+
+// newReader takes the settings out of the environment and, in development, .env.
+func (c *Config) newReader(environ []string, dir string) *reader {
 	r := &reader{values: map[string]string{}}
 	for _, pair := range environ {
 		if name, value, _ := strings.Cut(pair, "="); strings.HasPrefix(name, prefix) {
 			r.values[name] = value
 		}
 	}
-	c := &Config{}
 	c.Production = r.oneOf("LATCHKEY_ENV", "development", "development", "production") == "production"
 	if !c.Production && r.wasRead("LATCHKEY_ENV") {
 		r.readDotEnv(dir)
 	}
-	c.read(r)
-	c.check(r)
-	r.refuseUnknown()
-	if len(r.faults) > 0 {
-		return nil, fmt.Errorf("the settings have %d fault(s):\n  - %s", len(r.faults), strings.Join(r.faults, "\n  - "))
-	}
-	return c, nil
+	return r
 }
 
 func (c *Config) read(r *reader) {
@@ -120,7 +135,7 @@ func (c *Config) read(r *reader) {
 	c.LimitLogin = r.limit("LATCHKEY_LIMIT_LOGIN", "20/10m")
 	c.LimitRegister = r.limit("LATCHKEY_LIMIT_REGISTER", "20/1h")
 	c.LimitRefresh = r.limit("LATCHKEY_LIMIT_REFRESH", "120/1m")
-	c.HashConcurrency = r.integer("LATCHKEY_HASH_CONCURRENCY", runtime.NumCPU(), 1, 256)
+	c.HashConcurrency = r.integer("LATCHKEY_HASH_CONCURRENCY", min(runtime.GOMAXPROCS(0), maxHashes), 1, maxHashes)
 	c.Swagger = r.boolean("LATCHKEY_SWAGGER", development)
 	c.Demo = r.boolean("LATCHKEY_DEMO", development)
 	c.LogLevel = r.level("LATCHKEY_LOG_LEVEL", "info")

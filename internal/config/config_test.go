@@ -64,7 +64,7 @@ func TestDefaultsInDevelopment(t *testing.T) {
 		LimitRegister:     Limit{20, time.Hour},
 		LimitRefresh:      Limit{120, time.Minute},
 		PasswordMinLength: 8,
-		HashConcurrency:   runtime.NumCPU(), Swagger: true, Demo: true, LogLevel: slog.LevelInfo,
+		HashConcurrency:   runtime.GOMAXPROCS(0), Swagger: true, Demo: true, LogLevel: slog.LevelInfo,
 	}
 	for name, environ := range map[string][]string{
 		"with nothing set":                  nil,
@@ -249,4 +249,21 @@ func TestAllFaultsAreListedAtOnce(t *testing.T) {
 			"LATCHKEY_LOG_LEVEL=loud")
 		mustMention(t, message, "- LATCHKEY_LOG_LEVEL ", "- LATCHKEY_PUBLIC_URL ", "- LATCHKEY_REFRESH_SECRET ")
 	})
+}
+
+func TestLoadAddrReadsNothingElse(t *testing.T) {
+	dir := withDotEnv(t, "LATCHKEY_ADDR=127.0.0.1:9000")
+	for environ, want := range map[string]string{
+		"":                                     "127.0.0.1:9000",
+		"LATCHKEY_ADDR=127.0.0.1:7000":         "127.0.0.1:7000",
+		"LATCHKEY_ENV=production":              DefaultAddr,
+		"LATCHKEY_REFRESH_SECRET_FILE=missing": "127.0.0.1:9000",
+	} {
+		if addr, err := LoadAddr([]string{environ}, dir); err != nil || addr != want {
+			t.Errorf("with %q it is %q (%v), want %q", environ, addr, err, want)
+		}
+	}
+	if _, err := LoadAddr([]string{"LATCHKEY_ADDR=nowhere"}, dir); err == nil {
+		t.Error("an address without a port is accepted")
+	}
 }

@@ -28,6 +28,14 @@ func (r *reader) fault(name, format string, arguments ...any) {
 	r.faults = append(r.faults, name+" "+fmt.Sprintf(format, arguments...))
 }
 
+// err lists the faults, nil if there are none.
+func (r *reader) err() error {
+	if len(r.faults) == 0 {
+		return nil
+	}
+	return fmt.Errorf("the settings have %d fault(s):\n  - %s", len(r.faults), strings.Join(r.faults, "\n  - "))
+}
+
 // wasRead says whether settings could be read: a contradiction to one that could not would only confuse.
 func (r *reader) wasRead(names ...string) bool {
 	return !slices.ContainsFunc(r.faults, func(fault string) bool {
