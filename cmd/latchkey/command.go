@@ -80,7 +80,7 @@ func rootCommand(env environment) *cobra.Command {
 		}})
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(serve, migrateCommand(env), userCommand(env), sessionsCommand(env), keysCommand(env), auditCommand(env),
-		purgeCommand(env), checkCommand(env), versionCommand())
+		purgeCommand(env), checkCommand(env), healthcheckCommand(env), versionCommand())
 	return root
 }
 
