@@ -26,16 +26,16 @@ func TestServerIsGrantedRowsOfEveryTableAndNothingElse(t *testing.T) {
 			tables[found[1]] = true
 		}
 	}
-	text := read(t, "../deploy/grants.sql")
+	text := read(t, "../docs/deploy/grants.sql")
 	granted := map[string][]string{}
 	for _, found := range grant.FindAllStringSubmatch(text, -1) {
 		granted[found[2]] = strings.Split(found[1], ", ")
 	}
 	if got, want := slices.Sorted(maps.Keys(granted)), slices.Sorted(maps.Keys(tables)); !slices.Equal(got, want) || len(want) < 6 {
-		t.Errorf("deploy/grants.sql is about the tables %q, and the migrations make %q", got, want)
+		t.Errorf("docs/deploy/grants.sql is about the tables %q, and the migrations make %q", got, want)
 	}
 	if statements := strings.Count(text, ";"); statements != len(granted) {
-		t.Errorf("deploy/grants.sql has %d statements, of which %d grant rights on a table", statements, len(granted))
+		t.Errorf("docs/deploy/grants.sql has %d statements, of which %d grant rights on a table", statements, len(granted))
 	}
 	may := map[string][]string{"goose_db_version": {"SELECT"}, "audit_events": {"SELECT", "INSERT", "DELETE"}}
 	for table, rights := range granted {

@@ -61,14 +61,14 @@ func mustRefuse(t *testing.T, db *sql.DB, statements ...string) {
 	}
 }
 
-// The user of deploy/grants.sql can do all that a server and its operator do, and neither change the schema nor the record.
+// The user of docs/deploy/grants.sql can do all that a server and its operator do, and neither change the schema nor the record.
 func TestServerNeedsNoMoreThanTheRowsOfItsTables(t *testing.T) {
 	t.Parallel()
 	name, password := login(t)
 	database := storetest.Empty(t)
 	dir := t.TempDir()
 	operate(t, dir, []string{"LATCHKEY_DATABASE_URL=" + database}, "", "migrate", "up")
-	grants, err := os.ReadFile("../../deploy/grants.sql")
+	grants, err := os.ReadFile("../../docs/deploy/grants.sql")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +108,7 @@ func TestServerNeedsNoMoreThanTheRowsOfItsTables(t *testing.T) {
 	operate(t, dir, settings, "", "check") // all is where it was
 }
 
-// The user that migrates, as deploy/database.sql makes it.
+// The user that migrates, as docs/deploy/database.sql makes it.
 func TestMigrationsNeedNoOwner(t *testing.T) {
 	t.Parallel()
 	name, password := login(t)

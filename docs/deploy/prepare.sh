@@ -38,10 +38,10 @@ if [ ! -e secrets ]; then
 	chmod 600 "$new/sqlserver.env"
 	mv "$new" secrets # mktemp has made it for this user alone
 	trap - EXIT
-	echo 'made deploy/secrets'
+	echo 'made docs/deploy/secrets'
 fi
 
-cd ..
+cd ../..
 VERSION=$(git describe --tags --always --dirty 2>/dev/null || true)
 export VERSION
 docker compose build operator

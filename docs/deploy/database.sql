@@ -1,7 +1,7 @@
 -- Makes Latchkey's database on SQL Server, a login that migrates and one that serves. For sqlcmd, as an administrator of
 -- the server; running it again changes nothing:
 --
---     sqlcmd -S HOST -U ADMINISTRATOR -b -i deploy/database.sql -v MIGRATE_PASSWORD='…' APP_PASSWORD='…'
+--     sqlcmd -S HOST -U ADMINISTRATOR -b -i docs/deploy/database.sql -v MIGRATE_PASSWORD='…' APP_PASSWORD='…'
 IF DB_ID(N'latchkey') IS NULL
     CREATE DATABASE latchkey;
 GO
@@ -27,6 +27,6 @@ GO
 ALTER ROLE db_ddladmin ADD MEMBER latchkey_migrate;
 ALTER ROLE db_datareader ADD MEMBER latchkey_migrate;
 ALTER ROLE db_datawriter ADD MEMBER latchkey_migrate;
--- What deploy/grants.sql gives, and nothing else.
+-- What docs/deploy/grants.sql gives, and nothing else.
 ALTER ROLE latchkey_server ADD MEMBER latchkey_app;
 GO

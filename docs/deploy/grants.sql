@@ -1,7 +1,7 @@
 -- What the server may do: work with the rows of its tables. For Latchkey's database, as its owner, after each `latchkey
 -- migrate up`, for a migration may have added a table. Running it again changes nothing:
 --
---     sqlcmd -S HOST -U ADMINISTRATOR -d latchkey -b -i deploy/grants.sql
+--     sqlcmd -S HOST -U ADMINISTRATOR -d latchkey -b -i docs/deploy/grants.sql
 GRANT SELECT, INSERT, UPDATE, DELETE ON dbo.users TO latchkey_server;
 GRANT SELECT, INSERT, UPDATE, DELETE ON dbo.sessions TO latchkey_server;
 GRANT SELECT, INSERT, UPDATE, DELETE ON dbo.login_throttles TO latchkey_server;
