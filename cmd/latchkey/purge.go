@@ -36,21 +36,20 @@ func purgeCommand(env environment) *cobra.Command {
 				ctx, stop := signal.NotifyContext(c.Context(), syscall.SIGTERM, syscall.SIGINT)
 				defer stop()
 				deleted, err := newPurger(settings, st, prometheus.NewRegistry()).Purge(ctx)
-				if err != nil && deleted == (retention.Deleted{}) {
-					return explainPurge(err)
+				switch {
+				case errors.Is(err, retention.ErrBusy):
+					err = errors.New("another process is deleting what has expired, or died while it did: after 2 minutes nothing is in the way of the next")
+				case ctx.Err() != nil:
+					err = errors.New("stopped before all was deleted: the next one goes on")
 				}
-				return errors.Join(explainPurge(err), printDeleted(c, deleted, asJSON))
+				if err != nil && deleted == (retention.Deleted{}) {
+					return err
+				}
+				return errors.Join(err, printDeleted(c, deleted, asJSON))
 			})
 		}}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return c
-}
-
-func explainPurge(err error) error {
-	if errors.Is(err, retention.ErrBusy) {
-		return errors.New("another process is deleting what has expired, or died while it did: in 2 minutes at the latest that is clear, so try again")
-	}
-	return err
 }
 
 func printDeleted(c *cobra.Command, d retention.Deleted, asJSON bool) error {

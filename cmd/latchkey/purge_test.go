@@ -167,12 +167,13 @@ func TestPurgeThatIsStoppedLetsTheNextBeginAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	purge := &process{Cmd: command(t, dir, nil, "purge"), done: make(chan struct{})}
-	purge.Stdout = &purge.stdout
+	purge.Stdout, purge.Stderr = &purge.stdout, &purge.stderr
 	purge.run(t)
 	awaitLess(t, file, 3*rows)
 	purge.signal(t, syscall.SIGTERM)
-	if state := purge.ended(t); state.ExitCode() != 1 {
-		t.Errorf("it ended with %v", state)
+	state := purge.ended(t)
+	if text, _ := purge.stderr.read(); state.ExitCode() != 1 || text != "latchkey: stopped before all was deleted: the next one goes on\n" {
+		t.Errorf("it ended with %v and says %q", state, text)
 	}
 	kept := left(t, file)
 	first := regexp.MustCompile(`deleted (\d+) session\(s\), (\d+) .* and (\d+) audit`).FindStringSubmatch(purge.stdout.String())

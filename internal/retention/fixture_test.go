@@ -20,6 +20,7 @@ const (
 	day        = 24 * time.Hour
 	sessionTTL = 40 * day // beyond account.FamiliarTime
 	auditKept  = 90 * day
+	several    = 4 * minBatch // rows that take more than two batches
 )
 
 var testTime = time.Date(2026, 11, 2, 3, 4, 5, 678_000_000, time.UTC)

@@ -11,7 +11,7 @@ import (
 func TestOnePurgerWorksAtATime(t *testing.T) {
 	url := storetest.URL(t)
 	one, other := storetest.OpenURL(t, url), storetest.OpenURL(t, url)
-	addExpired(t, one, 100)
+	addExpired(t, one, several)
 	c := &clock{now: testTime}
 	busy := false
 	c.after(6, func() {
@@ -20,7 +20,7 @@ func TestOnePurgerWorksAtATime(t *testing.T) {
 			t.Errorf("beside another one it deletes %+v and says %v", d, err)
 		}
 	})
-	if d := mustPurge(t, newPurger(one, c.Now)); d != (Deleted{100, 100, 100}) {
+	if d := mustPurge(t, newPurger(one, c.Now)); d != (Deleted{several, several, several}) {
 		t.Errorf("it deleted %+v", d)
 	}
 	if !busy {
@@ -32,7 +32,7 @@ func TestOnePurgerWorksAtATime(t *testing.T) {
 func TestPurgerMakesItsLeaseLastWhileItWorks(t *testing.T) {
 	url := storetest.URL(t)
 	one, other := storetest.OpenURL(t, url), storetest.OpenURL(t, url)
-	addExpired(t, one, 100)
+	addExpired(t, one, several)
 	c := &clock{now: testTime}
 	c.after(6, func() {
 		c.set(testTime.Add(leaseTime - time.Second))
@@ -66,7 +66,7 @@ func TestPurgerThatDiedIsFollowedInTwoMinutes(t *testing.T) {
 func TestPurgerThatWasHeldUpForTooLongStops(t *testing.T) {
 	url := storetest.URL(t)
 	one, other := storetest.OpenURL(t, url), storetest.OpenURL(t, url)
-	addExpired(t, one, 100)
+	addExpired(t, one, several)
 	c := &clock{now: testTime}
 	taken := &lease{purger: newPurger(other, c.Now), holder: "other"}
 	c.after(6, func() {
@@ -76,11 +76,11 @@ func TestPurgerThatWasHeldUpForTooLongStops(t *testing.T) {
 		}
 	})
 	d, err := newPurger(one, c.Now).Purge(t.Context())
-	if !errors.Is(err, ErrBusy) || d.Sessions == 0 || d.Sessions == 100 || d.AuditEvents > 0 {
+	if !errors.Is(err, ErrBusy) || d.Sessions == 0 || d.Sessions == several || d.AuditEvents > 0 {
 		t.Errorf("it deleted %+v and says %v", d, err)
 	}
 	taken.release(t.Context())
-	if rest := mustPurge(t, newPurger(one, c.Now)); rest.Sessions+d.Sessions != 100 {
+	if rest := mustPurge(t, newPurger(one, c.Now)); rest.Sessions+d.Sessions != several {
 		t.Errorf("then it deleted %+v", rest)
 	}
 }

@@ -20,9 +20,9 @@ import (
 // A batch should keep the writers behind it waiting for about batchTime: so it has more rows or fewer, from minBatch to
 // store.MaxPurge, as the last one took. After it there are restFactor times as long for everybody else.
 const (
-	batchTime  = 25 * time.Millisecond
-	minBatch   = 20
-	restFactor = 3
+	batchTime  = 50 * time.Millisecond
+	minBatch   = 100
+	restFactor = 2
 )
 
 // ErrBusy says that another process is deleting, or died within the last two minutes, before it was done.

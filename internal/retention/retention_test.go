@@ -173,19 +173,18 @@ func TestAuditEventsGoAfterTheirTime(t *testing.T) {
 
 func TestManyRowsAreDeletedInBatchesAndCounted(t *testing.T) {
 	st := storetest.Open(t)
-	const n = 500
-	addExpired(t, st, n)
+	addExpired(t, st, several)
 	registry := prometheus.NewRegistry()
 	p := New(Options{SessionTTL: sessionTTL, AuditEvents: auditKept, Now: func() time.Time { return testTime }}, st, registry)
-	if d, want := mustPurge(t, p), (Deleted{n, n, n}); d != want {
+	if d, want := mustPurge(t, p), (Deleted{several, several, several}); d != want {
 		t.Errorf("it deleted %+v, want %+v", d, want)
 	}
 	if d := mustPurge(t, p); d != (Deleted{}) {
 		t.Errorf("and then %+v", d)
 	}
 	for _, table := range []string{"sessions", "login_throttles", "audit_events"} {
-		if got := counted(t, registry, table); got != n {
-			t.Errorf("latchkey_purged_rows_total of %s is %d, want %d", table, got, n)
+		if got := counted(t, registry, table); got != several {
+			t.Errorf("latchkey_purged_rows_total of %s is %d, want %d", table, got, several)
 		}
 	}
 }
@@ -196,9 +195,9 @@ func TestBatchesAreAsLargeAsTheirTimeAllows(t *testing.T) {
 		took time.Duration
 		want int
 	}{
-		{100, time.Millisecond, 200},
-		{100, batchTime, 100},
-		{100, time.Second, 50},
+		{minBatch, time.Millisecond, 2 * minBatch},
+		{minBatch, batchTime, minBatch},
+		{2 * minBatch, time.Second, minBatch},
 		{store.MaxPurge, time.Millisecond, store.MaxPurge},
 		{store.MaxPurge - 1, time.Millisecond, store.MaxPurge},
 		{minBatch, time.Second, minBatch},
@@ -237,16 +236,16 @@ func TestFaultInOneTableKeepsNoOtherFromBeingPurged(t *testing.T) {
 
 func TestPurgeStopsWithItsContext(t *testing.T) {
 	st := storetest.Open(t)
-	addExpired(t, st, 100)
+	addExpired(t, st, several)
 	c := &clock{now: testTime}
 	ctx, cancel := context.WithCancel(t.Context())
 	c.after(6, cancel)
 	d, err := newPurger(st, c.Now).Purge(ctx)
-	if !errors.Is(err, context.Canceled) || d.Sessions == 0 || d.Sessions == 100 {
+	if !errors.Is(err, context.Canceled) || d.Sessions == 0 || d.Sessions == several {
 		t.Errorf("it deleted %+v and says %v", d, err)
 	}
 	rest := mustPurge(t, newPurger(st, c.Now)) // at once: the lease was given back
-	if rest.Sessions+d.Sessions != 100 || rest.LoginThrottles != 100 || rest.AuditEvents != 100 {
+	if rest.Sessions+d.Sessions != several || rest.LoginThrottles != several || rest.AuditEvents != several {
 		t.Errorf("then it deleted %+v", rest)
 	}
 }
