@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"unicode/utf16"
@@ -14,6 +16,7 @@ import (
 
 // The kinds of TDS messages, and the procedure, that are spoken here ([MS-TDS], 2.2.3.1.1 and 2.2.6.6).
 const (
+	tdsBatch      = 1
 	tdsRPC        = 3
 	tdsAttention  = 6
 	tdsReply      = 4
@@ -63,7 +66,7 @@ func (w *wire) take(t *testing.T) []wireStatement {
 	if err := errors.Join(w.faults...); err != nil {
 		t.Fatal(err)
 	}
-	taken := w.statements
+	taken := slices.DeleteFunc(w.statements, func(s wireStatement) bool { return strings.HasPrefix(s.text, "SET ") }) // the driver's
 	w.statements = nil
 	return taken
 }
@@ -75,8 +78,8 @@ func (w *wire) serve(conn net.Conn) {
 		if err != nil {
 			return // the driver has hung up
 		}
-		if kind == tdsRPC {
-			statement, err := parseRPC(message)
+		if kind == tdsRPC || kind == tdsBatch {
+			statement, err := parseStatement(kind, message)
 			w.mu.Lock()
 			w.statements, w.faults = append(w.statements, statement), append(w.faults, err)
 			w.mu.Unlock()
@@ -123,14 +126,17 @@ func answerTDS(kind byte) []byte {
 
 var errNoStatement = errors.New("a message is no sp_executesql with a text and declarations")
 
-// parseRPC reads the first two parameters of sp_executesql.
-func parseRPC(b []byte) (s wireStatement, err error) {
+// parseStatement reads the first two parameters of sp_executesql, or a batch, which is text without parameters.
+func parseStatement(kind byte, b []byte) (s wireStatement, err error) {
 	defer func() {
 		if recover() != nil { // it is shorter than it says
 			err = errNoStatement
 		}
 	}()
 	b = b[binary.LittleEndian.Uint32(b):] // headers
+	if kind == tdsBatch {
+		return wireStatement{text: parseUTF16(b)}, nil
+	}
 	if binary.LittleEndian.Uint16(b) != 0xffff || binary.LittleEndian.Uint16(b[2:]) != spExecuteSQL {
 		return s, errNoStatement
 	}
@@ -161,9 +167,13 @@ func parseNVarChar(b []byte) (text string, rest []byte) {
 			value, rest = append(value, rest[:n]...), rest[n:]
 		}
 	}
-	units := make([]uint16, len(value)/2)
+	return parseUTF16(value), rest
+}
+
+func parseUTF16(b []byte) string {
+	units := make([]uint16, len(b)/2)
 	for i := range units {
-		units[i] = binary.LittleEndian.Uint16(value[2*i:])
+		units[i] = binary.LittleEndian.Uint16(b[2*i:])
 	}
-	return string(utf16.Decode(units)), rest
+	return string(utf16.Decode(units))
 }

@@ -19,7 +19,7 @@ import (
 
 // Where the type of a parameter comes before that of the column in SQL Server's order of types, it converts the column,
 // in every row, and reads the whole index for that. So each method is called, and what the driver declares held against
-// the columns.
+// the columns. A statement that follows only where a row was found is not seen.
 func TestParametersForSQLServerHaveTheTypesOfTheirColumns(t *testing.T) {
 	s, w := openWire(t)
 	columns := sqlServerColumns(t)
