@@ -36,8 +36,13 @@ func (c cleaner) Run() int {
 
 // TestScripts runs the scripts in testdata, each in an empty folder and without any setting.
 func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata",
+	testscript.Run(t, scripts("testdata"))
+}
+
+// scripts are those of a folder, and what they can do.
+func scripts(folder string) testscript.Params {
+	return testscript.Params{
+		Dir:                 folder,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Deadline:            time.Now().Add(4 * patience), // for a server that should have refused to start
@@ -61,7 +66,7 @@ func TestScripts(t *testing.T) {
 			"expired":     expired,
 			"lease":       lease,
 		},
-	})
+	}
 }
 
 // status N COMMAND... runs a command that must exit with status N.
