@@ -17,8 +17,9 @@ import (
 // longest is how long a request may take, by its deadline.
 const longest = 10 * time.Second
 
-// silentServer accepts connections, says nothing, and counts them.
-func silentServer(t *testing.T) (url string, connections *atomic.Int32) {
+// silentServer accepts connections, says nothing, and counts them. With a pace, it begins an answer, a byte each time,
+// and never ends it.
+func silentServer(t *testing.T, pace time.Duration) (url string, connections *atomic.Int32) {
 	t.Helper()
 	var config net.ListenConfig
 	listener, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -37,6 +38,9 @@ func silentServer(t *testing.T) (url string, connections *atomic.Int32) {
 			}
 			connections.Add(1)
 			held = append(held, conn)
+			if pace > 0 {
+				go dribble(conn, pace)
+			}
 		}
 	}()
 	t.Cleanup(func() {
@@ -47,6 +51,16 @@ func silentServer(t *testing.T) (url string, connections *atomic.Int32) {
 		}
 	})
 	return fmt.Sprintf("sqlserver://user:hunter2-canary@%s?database=latchkey&encrypt=disable", listener.Addr()), connections
+}
+
+func dribble(conn net.Conn, pace time.Duration) {
+	const packet = "\x04\x01\x0f\xff\x00\x00\x01\x00" // of 4 KiB, says its header
+	for i := 0; ; i++ {
+		if _, err := conn.Write([]byte{packet[min(i, len(packet)-1)]}); err != nil {
+			return
+		}
+		time.Sleep(pace)
+	}
 }
 
 // within fails the test if f takes longer than a request may.
@@ -81,7 +95,7 @@ func calm(t *testing.T, before int) {
 // More requests than there are connections meet a server that is there and says nothing.
 func TestSilentServerIsUnavailable(t *testing.T) {
 	before := runtime.NumGoroutine()
-	url, connections := silentServer(t)
+	url, connections := silentServer(t, 0)
 	s, err := store.Open(url)
 	if err != nil {
 		t.Fatal(err)
@@ -114,8 +128,26 @@ func TestSilentServerIsUnavailable(t *testing.T) {
 	calm(t, before+1) // the server itself
 }
 
+// The driver waits for each byte anew.
+func TestServerThatNeverFinishesIsUnavailable(t *testing.T) {
+	url, _ := silentServer(t, 100*time.Millisecond)
+	s, err := store.Open(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	within(t, longest, func() {
+		if _, err := s.UserByID(t.Context(), id(1)); !errors.Is(err, store.ErrUnavailable) {
+			t.Errorf("a read gives %v", err)
+		}
+		if err := s.InTx(t.Context(), func(*store.Store) error { return nil }); !errors.Is(err, store.ErrUnavailable) {
+			t.Errorf("a transaction gives %v", err)
+		}
+	})
+}
+
 func TestProbeIsSharedByThoseWhoAsk(t *testing.T) {
-	url, connections := silentServer(t)
+	url, connections := silentServer(t, 0)
 	s, err := store.Open(url)
 	if err != nil {
 		t.Fatal(err)
