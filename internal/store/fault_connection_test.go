@@ -3,10 +3,12 @@
 package store_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"latchkey/internal/store"
 	"latchkey/internal/store/storetest"
@@ -181,6 +183,25 @@ func TestReadsWhoseConnectionBreaksAreTriedAgain(t *testing.T) {
 	}
 	if n := store.RetriesOf(t, s); n != 2 {
 		t.Errorf("%v retries were counted, want 2", n)
+	}
+}
+
+// The driver would tell the server to stop: then nobody knew what became of the commit.
+func TestClientThatLeavesDuringACommitStopsNothing(t *testing.T) {
+	s, direct, relay := behindRelay(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	relay.Decide(func(r storetest.Request) storetest.Fate {
+		if r.Transaction() == storetest.Commit {
+			cancel()
+			time.Sleep(200 * time.Millisecond) // long enough for a driver that listens
+		}
+		return storetest.Pass
+	})
+	if err := s.InTx(ctx, func(tx *store.Store) error { createUser(t, tx, 2); return nil }); err != nil || ctx.Err() == nil {
+		t.Errorf("InTx gives %v", err)
+	}
+	if _, err := direct.UserByID(t.Context(), id(2)); err != nil {
+		t.Errorf("what was confirmed is not there: %v", err)
 	}
 }
 

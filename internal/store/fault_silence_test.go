@@ -227,6 +227,32 @@ func TestStoppedStatementsLeaveTheirConnection(t *testing.T) {
 	}
 }
 
+// However many ask whether the database is there, it is asked one question at a time.
+func TestProbeAsksOnceForAllWhoAskAtOnce(t *testing.T) {
+	s, _, relay := behindRelay(t)
+	becomeReady(t, s)
+	var questions atomic.Int32
+	relay.Decide(func(r storetest.Request) storetest.Fate {
+		if r.Holds("goose_db_version") {
+			questions.Add(1)
+		}
+		return storetest.Pass
+	})
+	relay.Delay(100 * time.Millisecond)
+	var calls sync.WaitGroup
+	for range 100 {
+		calls.Go(func() {
+			if err := s.Ready(t.Context()); err != nil {
+				t.Errorf("Ready gives %v", err)
+			}
+		})
+	}
+	calls.Wait()
+	if n := questions.Load(); n == 0 || n > 10 {
+		t.Errorf("100 who asked at once made %d questions", n)
+	}
+}
+
 func TestExhaustedConnectionsSayNothingAboutTheDatabase(t *testing.T) {
 	s, _, relay := behindRelay(t)
 	occupy(t, s, 20)
