@@ -96,6 +96,9 @@ func serve(ctx context.Context, c *config.Config, logs *logSink) error {
 	following, unfollow := context.WithCancel(ctx)
 	defer unfollow() // not before the last request has finished
 	go s.keys.follow(following, time.Tick(reloadInterval), hangups)
+	go s.sessions.WatchClock(following, time.Tick(time.Second), func(by time.Duration) {
+		s.logger.Warn("the clock was set, or this machine was suspended", "by_seconds", by.Seconds())
+	})
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	prepared, ready, err := s.prepare(ctx)

@@ -28,6 +28,9 @@ const ForgetAfter = 24 * time.Hour
 // FamiliarTime is for how long after a sign-in its network is taken for one of the owner's.
 const FamiliarTime = 30 * 24 * time.Hour
 
+// clockTolerance is how far ahead of this server's clock a charge may have been made: by a replica whose clock differs.
+const clockTolerance = time.Minute
+
 // maxCharges bounds how often a charge is tried again because a parallel attempt came first. The sixth of them is
 // refused, so more than that takes successes in between.
 const maxCharges = 20
@@ -65,8 +68,11 @@ func waitAfter(failures int) time.Duration {
 // charged counts one more attempt, as a failure until it is known to be none, or returns how long it has to wait: then
 // nothing is counted, so that attempts during a wait do not lengthen it.
 func charged(t store.LoginThrottle, now time.Time) (next store.LoginThrottle, wait time.Duration) {
-	if now.Sub(t.ChargedAt).Abs() > ForgetAfter { // or a clock had run ahead, and would close the name for as long
+	switch age := now.Sub(t.ChargedAt); {
+	case age > ForgetAfter:
 		t.Failures, t.BlockedUntil = 0, time.Time{}
+	case age < -clockTolerance: // a clock was set back: it would close the name for as long as that
+		t.BlockedUntil = time.Time{}
 	}
 	if wait := t.BlockedUntil.Sub(now); wait > 0 {
 		return t, min(wait, longestWait)

@@ -374,12 +374,34 @@ func TestClockThatWasSetBackClosesNoName(t *testing.T) {
 	f.login(t, "alice", goodPassword)
 }
 
-// A clock that was set back by less than a day keeps the count, but the wait that is told is none that there could be.
-func TestClockThatWasSetBackTellsNoLongerWait(t *testing.T) {
+// A clock that was set back keeps the count, and lets one try pass instead of closing the name until it has come to where
+// it was. Replicas' clocks differ by a little: that opens nothing.
+func TestClockThatWasSetBackOpensANameForOneTry(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	row := store.LoginThrottle{Failures: 20, ChargedAt: now, BlockedUntil: now.Add(longestWait)}
-	if _, wait := charged(row, now.Add(-time.Hour)); wait != longestWait {
-		t.Errorf("the wait is %s, want %s", wait, longestWait)
+	for back, open := range map[time.Duration]bool{
+		time.Second: false, 30 * time.Second: false, time.Minute: false, time.Minute + time.Millisecond: true,
+		10 * time.Minute: true, 24 * time.Hour: true,
+	} {
+		then := now.Add(-back)
+		next, wait := charged(row, then)
+		if (wait == 0) != open || wait > longestWait || wait < 0 {
+			t.Errorf("%s back the wait is %s, want none: %v", back, wait, open)
+		}
+		if !open {
+			continue
+		}
+		if next.Failures != 21 || !next.ChargedAt.Equal(then) {
+			t.Errorf("%s back the charge makes %+v", back, next)
+		}
+		if _, wait := charged(next, then); wait != longestWait {
+			t.Errorf("%s back the next one waits %s, want %s", back, wait, longestWait)
+		}
+	}
+	for ahead, want := range map[time.Duration]int{30 * time.Second: 20, 10 * time.Minute: 20, ForgetAfter: 21, ForgetAfter + time.Millisecond: 1} {
+		if next, _ := charged(row, now.Add(ahead)); next.Failures != want {
+			t.Errorf("%s ahead there are %d failures, want %d", ahead, next.Failures, want)
+		}
 	}
 }
 

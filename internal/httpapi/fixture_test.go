@@ -103,7 +103,8 @@ func (f *fixture) start(t testing.TB) {
 	})
 	f.sessions = session.NewService(session.Options{
 		Policy:    session.Policy{Grace: c.RefreshGrace, Idle: c.RefreshTokenTTL, Absolute: c.SessionTTL},
-		AccessTTL: c.AccessTokenTTL, RevocationDelay: c.RevocationDelay, MaxPerUser: c.MaxSessions, Now: f.clock.Now,
+		AccessTTL: c.AccessTokenTTL, RevocationDelay: c.RevocationDelay, MaxPerUser: c.MaxSessions,
+		Now: f.clock.Now, Elapsed: f.clock.Elapsed,
 	}, f.store, access, f.refreshKeys, log)
 	f.accounts = account.NewService(account.Dependencies{
 		Store: f.store, Hasher: password.NewHasher(c.HashConcurrency),
@@ -225,8 +226,9 @@ func (f *fixture) parallel(t testing.TB, requests []*http.Request) []answer {
 
 // clock is a clock that stands still until it is moved.
 type clock struct {
-	mu  sync.Mutex
-	now time.Time
+	mu      sync.Mutex
+	now     time.Time
+	elapsed time.Duration
 }
 
 func (c *clock) Now() time.Time {
@@ -235,7 +237,23 @@ func (c *clock) Now() time.Time {
 	return c.now
 }
 
+// Elapsed is the time that has passed, however the clock was set.
+func (c *clock) Elapsed() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.elapsed
+}
+
+// advance lets time pass.
 func (c *clock) advance(d time.Duration) {
+	c.step(d)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.elapsed += max(0, d)
+}
+
+// step sets the clock while no time passes.
+func (c *clock) step(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now = c.now.Add(d)

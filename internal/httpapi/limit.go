@@ -45,6 +45,7 @@ func (l *limiter) charge(address netip.Addr) error {
 	key, now := account.Network(address), l.now()
 	b := l.refill(key, now)
 	if over := b.spent + 1 - float64(l.limit.Count); over > 0 {
+		l.buckets[key] = b // it is there already, for it is not empty
 		return limitError{wait: time.Duration(over * float64(l.limit.Per) / float64(l.limit.Count))}
 	}
 	b.spent++
@@ -71,7 +72,8 @@ func (l *limiter) refund(address netip.Addr) {
 
 func (l *limiter) refill(key netip.Prefix, now time.Time) bucket {
 	b := l.buckets[key]
-	if elapsed := now.Sub(b.at); elapsed > 0 { // a clock that was set back refills nothing
+	// Times of time.Now are compared by their monotonic readings; by any other clock that is set back, nothing is refilled.
+	if elapsed := now.Sub(b.at); elapsed > 0 {
 		b.spent = max(0, b.spent-float64(elapsed)/float64(l.limit.Per)*float64(l.limit.Count))
 	}
 	b.at = now

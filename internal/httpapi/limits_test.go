@@ -55,7 +55,10 @@ func TestLoginLimitCountsFailures(t *testing.T) {
 		wantProblem(t, wrongLogin(t, f), http.StatusUnauthorized, "invalid_credentials")
 	}
 	wantLimited(t, wrongLogin(t, f), 10)
-	f.clock.advance(-time.Hour) // a clock set back gives nothing
+	f.clock.advance(-time.Hour) // a clock set back gives nothing, and takes nothing
+	wantLimited(t, wrongLogin(t, f), 10)
+	f.clock.advance(10 * time.Second)
+	wantProblem(t, wrongLogin(t, f), http.StatusUnauthorized, "invalid_credentials")
 	wantLimited(t, wrongLogin(t, f), 10)
 }
 

@@ -28,11 +28,12 @@ func (s *Service) Authenticate(ctx context.Context, bearer string) (Principal, e
 		return Principal{}, s.refuseAccess(ctx, "invalid", audit.Event{})
 	}
 	event := audit.Event{UserID: held.UserID, SessionID: held.SessionID}
-	now := s.now()
-	seen, recalled, epoch := s.memory.recall(held.SessionID, now)
+	here := s.clock.read()
+	now := here.wall
+	seen, recalled, epoch := s.memory.recall(held.SessionID, here)
 	for range maxAttempts {
 		if !recalled {
-			seen.read = now
+			seen.read = here
 			seen.row, err = s.store.SessionByID(ctx, held.SessionID)
 			if errors.Is(err, store.ErrNotFound) {
 				return Principal{}, s.refuseAccess(ctx, "unknown_session", event)

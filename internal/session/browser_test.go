@@ -23,7 +23,6 @@ type browser struct {
 	tabs    []string // each tab's access token
 	wire    []packet
 	now     time.Duration // since the sign-in
-	signIn  time.Time
 	history []string
 	// successors is the refresh token that each presented one was answered with, if any.
 	successors map[string]string
@@ -41,9 +40,7 @@ type packet struct {
 
 func newBrowser(t *rapid.T, w *world) *browser {
 	grant := w.login(t)
-	b := &browser{
-		w: w, t: t, jar: grant.RefreshToken, signIn: w.clock.Now(), successors: map[string]string{},
-	}
+	b := &browser{w: w, t: t, jar: grant.RefreshToken, successors: map[string]string{}}
 	for range rapid.IntRange(1, 4).Draw(t, "tabs") {
 		b.tabs = append(b.tabs, grant.AccessToken)
 	}
@@ -96,8 +93,8 @@ func (b *browser) wait(pause time.Duration) {
 }
 
 func (b *browser) moveTo(at time.Duration) {
+	b.w.clock.advance(at - b.now)
 	b.now = at
-	b.w.clock.set(b.signIn.Add(at))
 }
 
 func (b *browser) delay(slowest time.Duration, name string) time.Duration {

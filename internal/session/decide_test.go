@@ -60,11 +60,18 @@ var effects = map[Outcome]func(s *store.Session, now time.Time){
 	},
 }
 
+// agesAt are a row's ages at a time, to which the clock has jumped ahead by so much.
+func agesAt(row store.OwnedSession, now time.Time, ahead time.Duration) Ages {
+	now = now.Add(-ahead)
+	return Ages{SinceIssue: now.Sub(row.IssuedAt), SinceUse: now.Sub(row.AcknowledgedAt.Time)}
+}
+
 type decision struct {
 	name      string
 	row       func(*store.OwnedSession)
 	presented [sha256.Size]byte
 	now       time.Time
+	ahead     time.Duration
 	want      Outcome
 	// acknowledges says that a Repeat is the first sign that the current generation is in use.
 	acknowledges bool
@@ -84,7 +91,7 @@ func (d decision) check(t *testing.T, p Policy) {
 	if d.acknowledges {
 		want.AcknowledgedAt = sql.NullTime{Time: d.now, Valid: true}
 	}
-	outcome, next := p.Decide(row, d.presented, successor, d.now)
+	outcome, next := p.Decide(row, d.presented, successor, d.now, agesAt(row, d.now, d.ahead))
 	if outcome != d.want {
 		t.Errorf("outcome %s, want %s", outcome, d.want)
 	}
@@ -118,6 +125,11 @@ func TestDecideOnTheCurrentToken(t *testing.T) {
 		{name: "acknowledged a grace ago repeats", row: acknowledgedAt(ack), now: ack.Add(g), want: Repeat},
 		{name: "acknowledged a millisecond more than a grace ago rotates", row: acknowledgedAt(ack), now: ack.Add(g + ms), want: Rotate},
 		{name: "acknowledged, on a clock set back, repeats", row: acknowledgedAt(ack), now: ack.Add(-time.Minute), want: Repeat},
+		{name: "unacknowledged, after three graces of which a jump of the clock made one, repeats", now: issued.Add(3*g + ms), ahead: g,
+			want: Repeat, acknowledges: true},
+		{name: "unacknowledged, after three graces and a jump, rotates", now: issued.Add(4*g + ms), ahead: g, want: Rotate},
+		{name: "acknowledged two graces ago, of which a jump made one, repeats", row: acknowledgedAt(ack), now: ack.Add(2 * g), ahead: g, want: Repeat},
+		{name: "acknowledged longer ago than a grace and a jump rotates", row: acknowledgedAt(ack), now: ack.Add(2*g + ms), ahead: g, want: Rotate},
 		{name: "acknowledged at its issue, between one and three graces later, rotates", row: acknowledgedAt(issued), now: issued.Add(g + ms), want: Rotate},
 	} {
 		t.Run(d.name, func(t *testing.T) {
@@ -143,6 +155,10 @@ func TestDecideOnTheParent(t *testing.T) {
 		{name: "acknowledged a grace ago replays", row: acknowledgedAt(ack), now: ack.Add(g), want: Replay},
 		{name: "acknowledged a millisecond more than a grace ago is reuse", row: acknowledgedAt(ack), now: ack.Add(g + ms), want: Reuse},
 		{name: "acknowledged, on a clock set back, replays", row: acknowledgedAt(ack), now: ack.Add(-time.Minute), want: Replay},
+		{name: "unacknowledged after two graces, of which a jump made one, replays", now: issued.Add(2 * g), ahead: g, want: Replay},
+		{name: "unacknowledged after more than a grace and a jump recovers", now: issued.Add(2*g + ms), ahead: g, want: Recover},
+		{name: "acknowledged two graces ago, of which a jump made one, replays", row: acknowledgedAt(ack), now: ack.Add(2 * g), ahead: g, want: Replay},
+		{name: "acknowledged longer ago than a grace and a jump is reuse", row: acknowledgedAt(ack), now: ack.Add(2*g + ms), ahead: g, want: Reuse},
 		{name: "acknowledged at the issue, later than a grace, is reuse", row: acknowledgedAt(issued), now: issued.Add(g + ms), want: Reuse},
 	} {
 		t.Run(d.name, func(t *testing.T) {
@@ -201,6 +217,8 @@ func TestDecideRefusesWhatIsDeadWhateverIsPresented(t *testing.T) {
 		{name: "user disabled", row: disabled, now: issued, want: UserDisabled},
 		{name: "at the idle limit", now: idleEnd, want: IdleLimit},
 		{name: "a millisecond after the idle limit", now: idleEnd.Add(ms), want: IdleLimit},
+		{name: "at the idle limit by a jump of the clock", now: idleEnd, ahead: time.Hour, want: IdleLimit},
+		{name: "at the absolute limit by a jump of the clock", row: justIssued, now: absoluteEnd, ahead: time.Hour, want: AbsoluteLimit},
 		{name: "at the idle limit although acknowledged since", row: acknowledgedAt(idleEnd.Add(-ms)), now: idleEnd, want: IdleLimit},
 		{name: "at the absolute limit", row: justIssued, now: absoluteEnd, want: AbsoluteLimit},
 		{name: "a millisecond after the absolute limit", row: justIssued, now: absoluteEnd.Add(ms), want: AbsoluteLimit},

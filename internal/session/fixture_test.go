@@ -29,7 +29,7 @@ const (
 )
 
 // world is one database and the replicas of the service on it, each with its own connections and memory, under one
-// clock that stands still until it is moved.
+// clock that stands still until it is moved, or stepped without time passing.
 type world struct {
 	clock    *clock
 	url      string
@@ -81,7 +81,7 @@ func newWorldOn(t testing.TB, url string, replicas int, change func(*session.Opt
 	w.audit = audit.New(slog.New(slog.DiscardHandler), w.registry)
 	options := session.Options{
 		Policy:    session.Policy{Grace: grace, Idle: idle, Absolute: absolute},
-		AccessTTL: accessTTL, RevocationDelay: delay, MaxPerUser: 20, Now: w.clock.Now,
+		AccessTTL: accessTTL, RevocationDelay: delay, MaxPerUser: 20, Now: w.clock.Now, Elapsed: w.clock.Elapsed,
 	}
 	if change != nil {
 		change(&options)
@@ -202,8 +202,9 @@ func (w *world) counted(t tester, action audit.Action, result string) int {
 }
 
 type clock struct {
-	mu  sync.Mutex
-	now time.Time
+	mu      sync.Mutex
+	now     time.Time
+	elapsed time.Duration
 	// interrupt, where it is set, runs once, when the time is next asked for. A refresh asks between its read and its
 	// write, so what another request does there can be played without luck.
 	interrupt func()
@@ -222,14 +223,25 @@ func (c *clock) Now() time.Time {
 	return c.now
 }
 
+func (c *clock) Elapsed() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.elapsed
+}
+
+// advance lets time pass.
 func (c *clock) advance(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
+	c.now, c.elapsed = c.now.Add(d), c.elapsed+d
 }
 
-func (c *clock) set(t time.Time) {
+// set lets time pass until then.
+func (c *clock) set(t time.Time) { c.advance(t.Sub(c.Now())) }
+
+// step sets the wall clock, as an administrator or NTP does, while no time passes.
+func (c *clock) step(by time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.now = t
+	c.now = c.now.Add(by)
 }

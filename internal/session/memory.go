@@ -19,13 +19,13 @@ type memory struct {
 	mu    sync.Mutex
 	rows  map[uuid.UUID]remembered
 	epoch uint64 // counts what was forgotten
-	swept time.Time
+	swept instant
 }
 
 // remembered is a session and when it was read.
 type remembered struct {
 	row  store.OwnedSession
-	read time.Time
+	read instant
 }
 
 func newMemory(delay time.Duration) *memory {
@@ -33,12 +33,11 @@ func newMemory(delay time.Duration) *memory {
 }
 
 // recall returns a session that was read within the delay, and the epoch to give to remember after reading one.
-func (m *memory) recall(id uuid.UUID, now time.Time) (r remembered, ok bool, epoch uint64) {
+func (m *memory) recall(id uuid.UUID, now instant) (r remembered, ok bool, epoch uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r, ok = m.rows[id]
-	// A clock that was set back must not make a row last longer.
-	if age := now.Sub(r.read); ok && (age < 0 || age >= m.delay) {
+	if ok && !m.isRecent(r.read, now) {
 		delete(m.rows, id)
 		ok = false
 	}
@@ -64,16 +63,23 @@ func (m *memory) remember(r remembered, epoch uint64) {
 }
 
 // sweep drops what is out of date, at most once in a delay.
-func (m *memory) sweep(now time.Time) {
-	if age := now.Sub(m.swept); 0 <= age && age < m.delay {
+func (m *memory) sweep(now instant) {
+	if m.isRecent(m.swept, now) {
 		return
 	}
 	m.swept = now
 	for id, r := range m.rows {
-		if age := now.Sub(r.read); age < 0 || age >= m.delay {
+		if !m.isRecent(r.read, now) {
 			delete(m.rows, id)
 		}
 	}
+}
+
+// isRecent says that less than the delay has passed, by both clocks: the one that may be set back must not make a row last
+// longer, nor the one that stands still while the machine is suspended.
+func (m *memory) isRecent(then, now instant) bool {
+	age := now.wall.Sub(then.wall)
+	return 0 <= age && age < m.delay && now.elapsed-then.elapsed < m.delay
 }
 
 // forget drops a session.

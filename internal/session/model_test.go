@@ -44,7 +44,7 @@ func newAcknowledged() rule {
 func numbered(token int) [sha256.Size]byte { return hashOf(strconv.Itoa(token)) }
 
 func (a *acknowledged) refresh(presented int, now time.Duration) (answer, bool) {
-	outcome, next := a.policy.Decide(a.row, numbered(presented), numbered(presented+1), signIn.Add(now))
+	outcome, next := a.policy.Decide(a.row, numbered(presented), numbered(presented+1), signIn.Add(now), agesAt(a.row, signIn.Add(now), 0))
 	a.row.Session = next
 	switch outcome {
 	case Rotate, Replay, Recover:

@@ -25,8 +25,9 @@ func (s *Service) Refresh(ctx context.Context, presented string) (Grant, error) 
 		if err != nil {
 			return Grant{}, err
 		}
-		now := s.now()
-		outcome, next := s.options.Decide(row, held.Hash(), successor.Hash(), now)
+		at := s.clock.read()
+		now := at.wall
+		outcome, next := s.options.Decide(row, held.Hash(), successor.Hash(), now, at.agesOf(row.Session))
 		moved, err := s.advance(ctx, outcome, row.Session, next)
 		if err != nil {
 			return Grant{}, err

@@ -38,18 +38,21 @@ const (
 	UserDisabled  Outcome = "user_disabled"
 )
 
+// Ages are how long ago a session's current generation was issued, and first seen in use, if it was. That is not always the
+// difference of two times of day: a clock may have been set in between. Negative ones are within any grace.
+type Ages struct{ SinceIssue, SinceUse time.Duration }
+
 // Decide says what becomes of a refresh token that is presented at a time, and how the row is to be afterwards; a row
 // that stays as it is needs no write. presented and successor are hashes, of that token and of the one that follows
 // it. It is the table of docs/rotation.md, row by row, and depends on nothing else.
-func (p Policy) Decide(row store.OwnedSession, presented, successor [sha256.Size]byte, now time.Time) (Outcome, store.Session) {
+func (p Policy) Decide(row store.OwnedSession, presented, successor [sha256.Size]byte, now time.Time, ages Ages) (Outcome, store.Session) {
 	next := row.Session
 	if refusal, dead := p.dead(row, now); dead {
 		return refusal, next
 	}
-	sinceIssue := now.Sub(row.IssuedAt)
 	acknowledged := row.AcknowledgedAt.Valid
 	// No grace is none at all: not even for a request in the millisecond of the acknowledgement.
-	inGrace := acknowledged && p.Grace > 0 && now.Sub(row.AcknowledgedAt.Time) <= p.Grace
+	inGrace := acknowledged && p.Grace > 0 && ages.SinceUse <= p.Grace
 	switch {
 	case bytes.Equal(presented[:], row.CurrentHash):
 		canRepeat := row.Generation > 1 && p.Grace > 0
@@ -57,7 +60,7 @@ func (p Policy) Decide(row store.OwnedSession, presented, successor [sha256.Size
 		// Until three graces after the issue a request with the parent may be under way: a replay at the end of the
 		// first, its answer under way for the second, a request that left just before it for the third. Rotating
 		// sooner would make that request's token an older one, and an honest client a thief.
-		case canRepeat && !acknowledged && sinceIssue <= 3*p.Grace:
+		case canRepeat && !acknowledged && ages.SinceIssue <= 3*p.Grace:
 			next.AcknowledgedAt = at(now)
 			return Repeat, next
 		case canRepeat && inGrace:
@@ -70,7 +73,7 @@ func (p Policy) Decide(row store.OwnedSession, presented, successor [sha256.Size
 
 	case bytes.Equal(presented[:], row.ParentHash):
 		switch {
-		case !acknowledged && sinceIssue <= p.Grace, inGrace:
+		case !acknowledged && ages.SinceIssue <= p.Grace, inGrace:
 			return Replay, next
 		case !acknowledged:
 			next.Generation++

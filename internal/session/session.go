@@ -55,8 +55,11 @@ type Options struct {
 	RevocationDelay time.Duration
 	// MaxPerUser is how many sessions a user can have; a further sign-in ends the oldest.
 	MaxPerUser int
-	// Now is the clock.
+	// Now is the clock that the rows are written by, which replicas share.
 	Now func() time.Time
+	// Elapsed is the time since the start by a clock that nobody sets, for tests to step the one without the other. Nil
+	// takes it from Now: time.Now's times carry it.
+	Elapsed func() time.Duration
 }
 
 // Service is safe for concurrent use; several may share one database.
@@ -67,11 +70,12 @@ type Service struct {
 	refresh *token.RefreshKeys
 	audit   *audit.Log
 	memory  *memory
+	clock   *clock
 }
 
 // NewService makes a Service.
 func NewService(o Options, st *store.Store, access *token.Issuer, refresh *token.RefreshKeys, log *audit.Log) *Service {
-	return &Service{options: o, store: st, access: access, refresh: refresh, audit: log, memory: newMemory(o.RevocationDelay)}
+	return &Service{options: o, store: st, access: access, refresh: refresh, audit: log, memory: newMemory(o.RevocationDelay), clock: newClock(o)}
 }
 
 // Client is what a request says of the program and the place it comes from: both of ASCII, at most 255 and 45 characters.
@@ -88,8 +92,7 @@ type Grant struct {
 	RefreshExpiresIn time.Duration
 }
 
-// now has the precision of the database, so that what is compared is what is stored.
-func (s *Service) now() time.Time { return s.options.Now().UTC().Truncate(time.Millisecond) }
+func (s *Service) now() time.Time { return s.clock.read().wall }
 
 // Start begins a session for a user whose password has just been verified against user.PasswordHash. The session of
 // presented, the refresh token that the browser held until now (or ""), ends: the browser is about to lose it, and
