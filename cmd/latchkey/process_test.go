@@ -46,7 +46,7 @@ func command(t *testing.T, dir string, settings []string, args ...string) *exec.
 		t.Fatal(err)
 	}
 	c := exec.CommandContext(context.WithoutCancel(t.Context()), path, args...)
-	c.Dir, c.Env = dir, settings
+	c.Dir, c.Env = dir, append([]string{}, settings...) // nil would be this process's
 	return c
 }
 
