@@ -144,8 +144,12 @@ func (l line) Write(b []byte) (int, error) {
 
 // sqlServerDialector is GORM's dialect, with times as DATETIME2 in UTC, as the columns have them. The driver would send a
 // DATETIMEOFFSET, to which every row's column would have to be converted before it could be compared. What is finer than
-// the column's milliseconds is cut off, as on SQLite: SQL Server would round it, perhaps into the future.
+// the column's milliseconds is cut off, as on SQLite: SQL Server would round it, perhaps into the future. Ids and hashes
+// are BINARY of their column's length: where the driver's VARBINARY bounds a range, a server may convert every row's.
 type sqlServerDialector struct{ sqlserver.Dialector }
+
+// castEnd is the end of the cast of an id or a hash, by its length.
+var castEnd = map[int]string{16: " AS BINARY(16))", 32: " AS BINARY(32))"}
 
 // BindVarTo is called for each parameter of a statement, when it is the last of stmt.Vars.
 func (d sqlServerDialector) BindVarTo(w clause.Writer, stmt *gorm.Statement, v any) {
@@ -155,6 +159,13 @@ func (d sqlServerDialector) BindVarTo(w clause.Writer, stmt *gorm.Statement, v a
 		*last = dateTimeOf(t)
 	case sql.NullTime:
 		*last = mssql.NullDateTime{DateTime: dateTimeOf(t.Time), Valid: t.Valid}
+	case []byte:
+		if end, isKey := castEnd[len(t)]; isKey {
+			_, _ = w.WriteString("CAST(")
+			d.Dialector.BindVarTo(w, stmt, v)
+			_, _ = w.WriteString(end)
+			return
+		}
 	}
 	d.Dialector.BindVarTo(w, stmt, v)
 }

@@ -179,6 +179,15 @@ func TestParametersForSQLServerHaveTheirTypes(t *testing.T) {
 				t.Errorf("%s: parameter %d is a UUID, which goes over the wire as text", statement.sql, i+1)
 			}
 		}
+		keys := 0
+		for _, v := range statement.vars {
+			if b, isBytes := v.([]byte); isBytes && len(b) > 0 {
+				keys++
+			}
+		}
+		if casts := strings.Count(statement.sql, " AS BINARY("); casts != keys {
+			t.Errorf("%d of %d ids and hashes have their column's type: %s", casts, keys, statement.sql)
+		}
 		if strings.Contains(statement.sql, "MERGE") || strings.Contains(statement.sql, "RETURNING") {
 			t.Errorf("a statement that SQL Server runs badly or not at all: %s", statement.sql)
 		}
