@@ -128,17 +128,29 @@ func (s *Store) RevokeAllSessions(ctx context.Context, reason string, now time.T
 }
 
 // RevokeOldestSessions ends the oldest sessions of newest's user, so that beside newest at most keep remain of those
-// that were issued after one time and began after another; it returns how many it ended. Within a transaction that
-// BeginLogin opened it is exact.
+// that were issued after one time and began after another; it returns how many it ended, a thousand at most. Within a
+// transaction that BeginLogin opened it is exact.
 func (s *Store) RevokeOldestSessions(ctx context.Context, newest Session, keep int, issuedAfter, createdAfter time.Time,
-	reason string, now time.Time) (int64, error) {
-	return s.revoke(ctx, reason, now, func(db *gorm.DB) *gorm.DB {
-		surplus := db.Session(&gorm.Session{NewDB: true}).Model(&Session{}).Select("id").
-			Where("user_id = ? AND id <> ? AND created_at > ? AND issued_at > ? AND revoked_at IS NULL",
-				newest.UserID[:], newest.ID[:], createdAfter, issuedAfter).
-			Order("created_at DESC, id DESC").Limit(batchRows).Offset(keep)
-		return db.Where("id IN (?)", surplus)
+	reason string, now time.Time) (ended int64, err error) {
+	surplus, err := read(ctx, s, func(db *gorm.DB, surplus *[]Session) *gorm.DB {
+		return db.Select("id").Where("user_id = ? AND id <> ? AND created_at > ? AND issued_at > ? AND revoked_at IS NULL",
+			newest.UserID[:], newest.ID[:], createdAfter, issuedAfter).
+			Order("created_at DESC, id DESC").Limit(batchRows).Offset(keep).Find(surplus)
 	})
+	if err != nil {
+		return 0, err
+	}
+	// Mostly it is none or one. One by one, each is found by its key; of a list some databases read the whole table.
+	for _, oldest := range surplus {
+		live, err := s.RevokeSession(ctx, oldest.ID, reason, now)
+		if err != nil {
+			return ended, err
+		}
+		if live {
+			ended++
+		}
+	}
+	return ended, nil
 }
 
 // revoke ends those of the chosen sessions that have not ended yet.
