@@ -25,21 +25,32 @@ type Migration struct {
 	AppliedAt time.Time
 }
 
-// newMigrator reads the embedded migrations of a folder. It asks the database nothing.
-func newMigrator(folder string, dialect database.Dialect, db *gorm.DB, options ...goose.ProviderOption) (*goose.Provider, error) {
-	pool, err := db.DB()
+// useMigrations takes over a pool, of connections without the time limits of the others, to apply the embedded migrations
+// of a folder by. It asks the database nothing.
+func (s *Store) useMigrations(folder string, dialect database.Dialect, db *gorm.DB, options ...goose.ProviderOption) error {
+	connections, err := db.DB()
 	if err != nil {
-		return nil, wrap(err)
+		return wrap(err)
 	}
 	files, err := fs.Sub(migrations.FS, folder)
 	if err != nil {
-		return nil, fmt.Errorf("read the migrations: %w", err)
+		return fmt.Errorf("read the migrations: %w", err)
 	}
-	migrator, err := goose.NewProvider(dialect, pool, files, append(options, goose.WithDisableGlobalRegistry(true))...)
+	options = append(options, goose.WithDisableGlobalRegistry(true))
+	s.newMigrator = func() (*goose.Provider, error) {
+		migrator, err := goose.NewProvider(dialect, connections, files, options...)
+		if err != nil {
+			return nil, fmt.Errorf("read the migrations: %w", err)
+		}
+		return migrator, nil
+	}
+	migrator, err := s.newMigrator()
 	if err != nil {
-		return nil, fmt.Errorf("read the migrations: %w", err)
+		return err
 	}
-	return migrator, nil
+	sources := migrator.ListSources()
+	s.newestVersion = sources[len(sources)-1].Version
+	return nil
 }
 
 // Migrate applies what is pending, each file in a transaction of its own, and returns what it applied. Several
@@ -55,7 +66,11 @@ func (s *Store) Migrate(ctx context.Context) ([]Migration, error) {
 		if err != nil {
 			return applied, err
 		}
-		results, err := s.migrator.Up(ctx)
+		migrator, err := s.newMigrator()
+		if err != nil {
+			return applied, err
+		}
+		results, err := migrator.Up(ctx)
 		var partial *goose.PartialError
 		if errors.As(err, &partial) {
 			results = partial.Applied
@@ -84,7 +99,11 @@ func (s *Store) MigrateDown(ctx context.Context) (Migration, error) {
 	if _, err := s.SchemaVersion(ctx); err != nil {
 		return Migration{}, err
 	}
-	result, err := s.migrator.Down(ctx)
+	migrator, err := s.newMigrator()
+	if err != nil {
+		return Migration{}, err
+	}
+	result, err := migrator.Down(ctx)
 	if errors.Is(err, goose.ErrNoNextVersion) {
 		return Migration{}, ErrNotFound
 	}
@@ -99,7 +118,11 @@ func (s *Store) Migrations(ctx context.Context) ([]Migration, error) {
 	if _, err := s.SchemaVersion(ctx); err != nil {
 		return nil, err
 	}
-	statuses, err := s.migrator.Status(ctx)
+	migrator, err := s.newMigrator()
+	if err != nil {
+		return nil, err
+	}
+	statuses, err := migrator.Status(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%w: read the schema's version: %w", ErrUnavailable, err)
 	}
@@ -171,8 +194,7 @@ func (s *Store) CheckSchema(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	sources := s.migrator.ListSources()
-	if version < sources[len(sources)-1].Version {
+	if version < s.newestVersion {
 		return ErrSchemaBehind
 	}
 	return nil

@@ -61,8 +61,7 @@ func openSQLite(path string) (*Store, error) {
 		}
 	}
 	s.prober = prober.db
-	s.migrator, err = newMigrator("sqlite", database.DialectSQLite3, s.writers.db)
-	return s, err
+	return s, s.useMigrations("sqlite", database.DialectSQLite3, s.writers.db)
 }
 
 func (s *Store) openSQLitePool(name, path string, size int, pragmas ...string) (pool, error) {

@@ -55,9 +55,8 @@ func openSQLServer(url string) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	s.migrator, err = newMigrator("sqlserver", database.DialectCustom, migrations.db,
+	return s, s.useMigrations("sqlserver", database.DialectCustom, migrations.db,
 		goose.WithStore(utcVersions{versions}), goose.WithSessionLocker(applicationLock{}))
-	return s, err
 }
 
 func (s *Store) openSQLServerPool(name string, parsed msdsn.Config, size int, silence time.Duration) (pool, error) {

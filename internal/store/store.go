@@ -44,10 +44,11 @@ type Store struct {
 	prober *gorm.DB
 	// probe lets one question at a time go to the database, whoever else asks for the same.
 	probe singleflight.Group
-	// migrator has connections without the time limits of the others.
-	migrator    *goose.Provider
-	close       []io.Closer
-	description string
+	// newMigrator is called for each use: a migrator that once failed to make goose's table does not try it again.
+	newMigrator   func() (*goose.Provider, error)
+	newestVersion int64
+	close         []io.Closer
+	description   string
 	// isFile says that the database is SQLite's.
 	isFile  bool
 	retries prometheus.Counter
