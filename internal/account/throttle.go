@@ -74,8 +74,10 @@ func charged(t store.LoginThrottle, now time.Time) (next store.LoginThrottle, wa
 	case age < -clockTolerance: // a clock was set back: it would close the name for as long as that
 		t.BlockedUntil = time.Time{}
 	}
-	if wait := t.BlockedUntil.Sub(now); wait > 0 {
-		return t, min(wait, longestWait)
+	// Never longer than the count says: a parallel attempt, or one at another server, may have been charged a little later
+	// than now, so that the first five would be in each other's way.
+	if wait := min(t.BlockedUntil.Sub(now), waitAfter(t.Failures)); wait > 0 {
+		return t, wait
 	}
 	t.Failures++
 	t.ChargedAt, t.BlockedUntil = now, now.Add(waitAfter(t.Failures))
@@ -159,12 +161,11 @@ func (a *attempt) charge(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), throttleTime)
 	defer cancel()
 	for range maxCharges {
-		now := a.service.now()
 		t, err := a.service.store.LoginThrottle(ctx, a.key)
 		if err != nil {
 			return err
 		}
-		next, wait := charged(t, now)
+		next, wait := charged(t, a.service.now()) // not as it was before a read that may have had to wait
 		if wait > 0 {
 			return &ThrottledError{Wait: wait}
 		}

@@ -405,6 +405,25 @@ func TestClockThatWasSetBackOpensANameForOneTry(t *testing.T) {
 	}
 }
 
+// What another server, or a parallel request, has charged a little later than this one's now closes nothing by itself: the
+// first five attempts are free, and after that no wait is longer than the count says.
+func TestChargeOfAMomentLaterIsNoWait(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for _, ahead := range []time.Duration{time.Millisecond, 20 * time.Second, clockTolerance} {
+		var row store.LoginThrottle
+		for n := range freeFailures {
+			next, wait := charged(row, now.Add(ahead*time.Duration((n+1)%2))) // the one's clock, the other's, in turn
+			if wait != 0 {
+				t.Fatalf("with clocks that differ by %s attempt %d waits %s", ahead, n+1, wait)
+			}
+			row = next
+		}
+		if _, wait := charged(row, now); wait != firstWait {
+			t.Errorf("with clocks that differ by %s the sixth attempt waits %s, want %s", ahead, wait, firstWait)
+		}
+	}
+}
+
 func TestNameIsKeptAsKeyedHashOnly(t *testing.T) {
 	f := newFixture(t)
 	const typo = "my secret passphrase" // typed into the field for the name
