@@ -13,6 +13,8 @@ import (
 const (
 	// maxDrift is how far the wall clock may run ahead of or behind the monotonic one before that counts as a jump.
 	maxDrift = time.Second
+	// maxSkew is how far ahead of this one another replica's clock may be for what it has just written to be known as that.
+	maxSkew = 5 * time.Second
 	// maxStretches is how many stretches between jumps are remembered.
 	maxStretches = 16
 )
@@ -87,14 +89,15 @@ func (c *clock) jump(elapsed, offset time.Duration) {
 
 // since returns how long ago a time was written into a row, by this replica's clock or one that was set with it: exactly,
 // but for maxDrift, unless the clock has come to that time more than once, of which the latest counts. What the clock has
-// jumped over counts from the jump, and what lies ahead of it as now: those come from replicas whose clocks differ.
+// jumped over counts from the jump, and what lies ahead of it as now: those come from replicas whose clocks differ. So does
+// what lies ahead by up to maxSkew though the clock was there once, before it was set back.
 func (i instant) since(then time.Time) time.Duration {
 	const never = math.MinInt64
 	wall := then.Sub(i.started)
 	written, jumpedOver, end := time.Duration(never), time.Duration(never), time.Duration(math.MaxInt64)
 	for n, s := range i.stretches {
 		if n == len(i.stretches)-1 {
-			s.to = i.here
+			s.to = i.here + maxSkew
 		}
 		switch at := wall - s.offset; {
 		case s.from <= at && at <= s.to:
@@ -106,7 +109,7 @@ func (i instant) since(then time.Time) time.Duration {
 	}
 	switch {
 	case written != never:
-		return i.here - written
+		return max(0, i.here-written)
 	case jumpedOver != never:
 		return i.here - jumpedOver
 	}

@@ -101,6 +101,24 @@ func TestTimesThatTheClockHasNotSeen(t *testing.T) {
 	}
 }
 
+// All clocks are set back by the same step, and another replica's is ahead by little, as it always was. What it has just
+// written is not what this one's clock showed before the step.
+func TestWhatAnotherReplicaHasJustWrittenIsYoungAfterAStepBack(t *testing.T) {
+	for _, ahead := range []time.Duration{-ms, 0, ms, time.Second, maxSkew} {
+		s := &stepper{now: signIn}
+		c := s.clock()
+		s.wait(time.Hour)
+		c.read()
+		s.now = s.now.Add(-time.Minute)
+		for range 50 {
+			s.wait(time.Second)
+			if age := c.read().since(s.now.Add(ahead)); age > ms || age < 0 {
+				t.Fatalf("with a clock that is ahead by %s it looks %s old", ahead, age)
+			}
+		}
+	}
+}
+
 // Whenever the clock is set and read, nothing that was written by it looks older than it is.
 func TestPropertyNothingLooksOlderThanItIs(t *testing.T) {
 	pauses := rapid.SampledFrom([]time.Duration{
