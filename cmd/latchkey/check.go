@@ -86,5 +86,11 @@ func checkDatabase(c *cobra.Command, url string) error {
 		return err
 	}
 	defer func() { _ = st.Close() }()
-	return requireSchema(c.Context(), st)
+	if err := requireSchema(c.Context(), st); err != nil {
+		return err
+	}
+	if err := st.CheckRights(c.Context()); err != nil {
+		return fmt.Errorf("%w: may this login do that? After `latchkey migrate up` run docs/deploy/grants.sql", err)
+	}
+	return nil
 }

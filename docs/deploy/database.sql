@@ -1,7 +1,9 @@
 -- Makes Latchkey's database on SQL Server, a login that migrates and one that serves. For sqlcmd, as an administrator of
 -- the server; running it again changes nothing:
 --
---     sqlcmd -S HOST -U ADMINISTRATOR -b -i docs/deploy/database.sql -v MIGRATE_PASSWORD='…' APP_PASSWORD='…'
+--     MIGRATE_PASSWORD=… APP_PASSWORD=… sqlcmd -S HOST -U ADMINISTRATOR -N -b -i docs/deploy/database.sql
+--
+-- The passwords may have no ' and no $( in them.
 IF DB_ID(N'latchkey') IS NULL
     CREATE DATABASE latchkey;
 GO

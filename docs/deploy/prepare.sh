@@ -41,6 +41,7 @@ if [ ! -e secrets ]; then
 	echo 'made docs/deploy/secrets'
 fi
 
+chmod a+r ../nginx.conf mssql.conf database.sql grants.sql # a clone may have kept them to this user
 cd ../..
 VERSION=$(git describe --tags --always --dirty 2>/dev/null || true)
 export VERSION

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -262,4 +263,43 @@ func migrationFiles(t *testing.T) []string {
 		files[i] = filepath.Base(files[i])
 	}
 	return files
+}
+
+// CheckRights has to know each table that the migrations make.
+func TestCheckRightsLooksIntoEachTable(t *testing.T) {
+	url := storetest.SQLite(t)
+	if _, err := open(t, url).Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	db := storetest.SQL(t, url)
+	rows, err := db.QueryContext(t.Context(), "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND name <> 'goose_db_version'")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tables []string
+	for rows.Next() {
+		var table string
+		if err := rows.Scan(&table); err != nil {
+			t.Fatal(err)
+		}
+		tables = append(tables, table)
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil || len(tables) < 5 {
+		t.Fatalf("the tables are %v (%v)", tables, err)
+	}
+	for _, table := range tables {
+		s := open(t, url)
+		if err := s.CheckRights(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := db.ExecContext(t.Context(), "ALTER TABLE "+table+" RENAME TO away"); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.CheckRights(t.Context()); !errors.Is(err, store.ErrUnavailable) || !strings.Contains(err.Error(), "read "+table) {
+			t.Errorf("without %s it gives %v", table, err)
+		}
+		if _, err := db.ExecContext(t.Context(), "ALTER TABLE away RENAME TO "+table); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

@@ -160,6 +160,12 @@ func takenBack(err error) bool {
 	return errors.As(err, &e) && (e.Number == 1205 || e.Number == 3960)
 }
 
+// mayNot says that SQL Server does not let this login do that.
+func mayNot(err error) bool {
+	var e mssql.Error
+	return errors.As(err, &e) && e.Number == 229
+}
+
 // brokenOff says that the connection broke, or was never made, which by itself does not tell whether a statement was
 // executed. One that fell silent is not broken off: the next would be, too, and a client does not wait so long.
 func brokenOff(err error) bool {
