@@ -1,11 +1,14 @@
 package store
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 )
 
 // A file that another process has locked is opened all the same, and found away for as long as that lasts.
@@ -38,6 +41,34 @@ func TestLockedFileIsAwayUntilItIsReleased(t *testing.T) {
 	}
 	if err := s.CheckSchema(t.Context()); err != nil {
 		t.Errorf("when it is released, CheckSchema gives %v", err)
+	}
+}
+
+// The same of a file that is new, whose first migration so begins twice.
+func TestNewFileThatIsLockedIsMigratedWhenItIsReleased(t *testing.T) {
+	s := openFile(t, filepath.Join(t.TempDir(), "latchkey.db"))
+	if err := s.useWAL(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	other, err := sql.Open("sqlite", "file:"+strings.TrimPrefix(s.Description(), "SQLite file "))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = other.Close() }()
+	other.SetMaxOpenConns(1)
+	if _, err := other.ExecContext(t.Context(), "BEGIN IMMEDIATE"); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if _, err := s.Migrate(ctx); !errors.Is(err, ErrUnavailable) || errors.Is(err, ErrUnusable) {
+		t.Errorf("of a locked file Migrate says %v, want ErrUnavailable", err)
+	}
+	if _, err := other.ExecContext(t.Context(), "ROLLBACK"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Migrate(t.Context()); err != nil {
+		t.Errorf("when it is released, Migrate gives %v", err)
 	}
 }
 

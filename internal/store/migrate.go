@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -85,12 +86,18 @@ func (s *Store) Migrate(ctx context.Context) ([]Migration, error) {
 		// SQLite has no lock that outlives a statement outside a transaction. If the schema has moved on since,
 		// another process was faster; each round of this loop is a step forward of somebody's.
 		case after > before:
-		case gone != nil || isPassing(err) || takenBack(err) || errors.Is(err, errLocked):
+		case gone != nil || cutShort(err):
 			return applied, fmt.Errorf("%w: migrate: %w", ErrUnavailable, err)
 		default:
 			return applied, fmt.Errorf("%w: migrate: %w", ErrUnusable, err)
 		}
 	}
+}
+
+// cutShort says that the schema has nothing to do with it that a migration was not applied, which may be next time.
+func cutShort(err error) bool {
+	broken := brokenOff(err) || errors.Is(err, sql.ErrConnDone) // goose meets a connection that broke once more
+	return broken || isPassing(err) || takenBack(err) || errors.Is(err, errLocked)
 }
 
 // MigrateDown takes back the newest migration, with whatever data it holds, and returns it; ErrNotFound where there is
