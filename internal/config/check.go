@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 
@@ -67,6 +68,14 @@ func (c *Config) checkSQLServer(r *reader) {
 	u, err := url.Parse(string(c.DatabaseURL))
 	parsed, driverErr := msdsn.Parse(string(c.DatabaseURL))
 	// A # in a password that is not encoded ends the URL there, and a part of the password becomes the host.
+	if err == nil && u.Fragment == "" {
+		for name, values := range u.Query() { // the driver reads it, and says no more of it than of a fault in the URL
+			if _, fileErr := os.ReadFile(values[0]); strings.EqualFold(name, "certificate") && fileErr != nil {
+				r.fault("LATCHKEY_DATABASE_URL", "names a certificate that cannot be read: %v", fileErr)
+				return
+			}
+		}
+	}
 	if err != nil || driverErr != nil || u.Fragment != "" { // not with their messages, which may quote the password
 		r.fault("LATCHKEY_DATABASE_URL", "is not understood: it must look like sqlserver://user:password@host:1433?database=latchkey&encrypt=true, with special characters percent-encoded")
 		return

@@ -134,6 +134,14 @@ func TestSQLServerPasswordThatIsNotEncodedIsRefused(t *testing.T) {
 	}
 }
 
+func TestSQLServerCertificateThatIsNotThereIsNamed(t *testing.T) {
+	message := refused(t, "LATCHKEY_DATABASE_URL=sqlserver://sa:canary@db:1433?database=x&encrypt=true&Certificate=/no/such/ca.pem")
+	mustMention(t, message, "LATCHKEY_DATABASE_URL", "/no/such/ca.pem", "no such file")
+	if strings.Contains(message, "canary") {
+		t.Errorf("the message shows the password: %s", message)
+	}
+}
+
 func TestProductionRefusesEveryUnsafeConvenienceAtOnce(t *testing.T) {
 	message := refused(t, "LATCHKEY_ENV=production", "LATCHKEY_PUBLIC_URL=http://auth.example.com",
 		"LATCHKEY_DATABASE_URL=sqlserver://sa:canary@db?database=latchkey", "LATCHKEY_COOKIE_SAMESITE=none",
