@@ -54,11 +54,7 @@ func TestKilledServerLosesNothing(t *testing.T) {
 	t.Cleanup(stop) // also where the test fails half-way
 	for _, j := range jars {
 		for range tabs {
-			clients.Go(func() {
-				for !c.stopped() {
-					c.use(j)
-				}
-			})
+			clients.Go(func() { c.live(j) })
 		}
 	}
 	for i := range newcomers {
@@ -69,9 +65,21 @@ func TestKilledServerLosesNothing(t *testing.T) {
 				c.login(j)
 				c.use(j)
 				c.use(j)
+				c.leave(j)
 			}
 		})
 	}
+	changer := &jar{name: "changer"}
+	c.register(changer)
+	password := passwordOf(changer.name)
+	access := c.login(changer)
+	clients.Go(func() {
+		for n := 0; !c.stopped(); n++ {
+			next := fmt.Sprintf("the secret %d of them", n)
+			c.changePassword(access, password, next)
+			password = next
+		}
+	})
 	logs := make([]string, 0, kills+1)
 	random := rand.New(rand.NewPCG(1, 2)) // the moments differ by themselves
 	for range kills {
@@ -89,11 +97,19 @@ func TestKilledServerLosesNothing(t *testing.T) {
 		c.use(j) // nobody was logged out by the last kill either
 	}
 	for _, name := range c.confirmed {
-		a, err := call(t.Context(), http.MethodPost, p.url+"/api/user/login", credentials(name, passwordOf(name)), "", "")
+		current := passwordOf(name)
+		if name == changer.name {
+			current = password
+		}
+		a, err := call(t.Context(), http.MethodPost, p.url+"/api/user/login", credentials(name, current), "", "")
 		if err != nil || a.status != http.StatusOK {
 			t.Errorf("%s, whose registration was confirmed, cannot log in: %d %s, %v", name, a.status, a.body.Code, err)
 		}
 	}
+	for _, ended := range c.ended {
+		wantEnded(t, p.url, ended)
+	}
+	mustCall(t, http.StatusUnauthorized, http.MethodPost, p.url+"/api/user/login", credentials(changer.name, passwordOf(changer.name)), "", "")
 	p.signal(t, syscall.SIGTERM)
 	if state := p.ended(t); state.ExitCode() != 0 {
 		t.Errorf("the last server ended with %v", state)
@@ -104,9 +120,9 @@ func TestKilledServerLosesNothing(t *testing.T) {
 	if got := slices.Sorted(slices.Values(c.seen)); len(got) > 0 {
 		mustNotHold(t, strings.Join(logs, ""), slices.Compact(got)...)
 	}
-	t.Logf("%d registrations, %d refreshes, %d rotations and %d failed requests over %d kills",
-		len(c.confirmed), c.refreshes.Load(), c.rotations.Load(), c.failures.Load(), kills)
-	if len(c.confirmed) < sharedJars+newcomers || c.rotations.Load() == 0 || c.failures.Load() == 0 {
+	t.Logf("%d registrations, %d refreshes, %d rotations, %d logouts, %d new passwords and %d failed requests over %d kills",
+		len(c.confirmed), c.refreshes.Load(), c.rotations.Load(), len(c.ended), c.changes.Load(), c.failures.Load(), kills)
+	if len(c.confirmed) < sharedJars+newcomers || len(c.ended) == 0 || c.changes.Load() == 0 || c.rotations.Load() == 0 || c.failures.Load() == 0 {
 		t.Error("that was no traffic, or the kills did not hit it")
 	}
 }
@@ -159,10 +175,11 @@ type crowd struct {
 	url  atomic.Pointer[string]
 	stop chan struct{}
 
-	refreshes, rotations, failures atomic.Int64
+	refreshes, rotations, changes, failures atomic.Int64
 
 	mu        sync.Mutex
 	confirmed []string // names
+	ended     []answer // the last tokens of sessions that were logged out
 	seen      []string // passwords and tokens
 }
 
@@ -180,7 +197,7 @@ func (c *crowd) stopped() bool {
 func (c *crowd) until(path, body string, refreshToken func() string, accessToken string) (answer, bool) {
 	for deadline := time.Now().Add(patience); ; {
 		method := http.MethodPost
-		if accessToken != "" {
+		if accessToken != "" && body == "" {
 			method = http.MethodGet
 		}
 		a, err := call(c.t.Context(), method, *c.url.Load()+path, body, refreshToken(), accessToken)
@@ -214,12 +231,65 @@ func (c *crowd) register(j *jar) {
 	c.seen = append(c.seen, passwordOf(j.name))
 }
 
-func (c *crowd) login(j *jar) {
+func (c *crowd) login(j *jar) (accessToken string) {
 	a, ok := c.until("/api/user/login", credentials(j.name, passwordOf(j.name)), none, "")
 	if ok && a.status != http.StatusOK {
 		c.t.Errorf("%s logs in: %d %s", j.name, a.status, a.body.Code)
 	}
 	c.adopt(j, a)
+	return a.body.AccessToken
+}
+
+// leave logs out, after which the session must not come back.
+func (c *crowd) leave(j *jar) {
+	last, ok := c.until("/api/user/refresh", "", j.get, "")
+	if !ok {
+		return
+	}
+	c.adopt(j, last)
+	last.cookie = j.get()
+	a, ok := c.until("/api/user/logout", "", j.get, "")
+	if !ok {
+		return
+	}
+	if a.status != http.StatusNoContent {
+		c.t.Errorf("%s logs out: %d %s", j.name, a.status, a.body.Code)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ended = append(c.ended, last)
+}
+
+// changePassword replaces a password by another one.
+func (c *crowd) changePassword(accessToken, current, next string) {
+	body := fmt.Sprintf(`{"current_password": %q, "new_password": %q}`, current, next)
+	a, ok := c.until("/api/user/password", body, none, accessToken)
+	if !ok {
+		return
+	}
+	c.changes.Add(1)
+	// A current password that is wrong was replaced by a request whose answer was lost.
+	if a.status != http.StatusNoContent && a.body.Code != "invalid_credentials" {
+		c.t.Errorf("a new password: %d %s", a.status, a.body.Code)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.seen = append(c.seen, next)
+}
+
+// wantEnded wants a session that was ended to stay so.
+func wantEnded(t *testing.T, url string, a answer) {
+	t.Helper()
+	mustCall(t, http.StatusBadRequest, http.MethodPost, url+"/api/user/refresh", "", a.cookie, "")
+	mustCall(t, http.StatusUnauthorized, http.MethodGet, url+"/api/user/me", "", "", a.body.AccessToken)
+}
+
+// live uses a session until the end, with pauses, or the hashes of the others would get no processor.
+func (c *crowd) live(j *jar) {
+	for !c.stopped() {
+		c.use(j)
+		time.Sleep(20 * time.Millisecond)
+	}
 }
 
 // use refreshes and asks with the access token of the answer.
