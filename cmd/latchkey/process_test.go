@@ -23,8 +23,14 @@ const patience = 30 * time.Second
 
 var buildDir string
 
+// programVariable holds the path of the binary in a test that another test runs in a process of its own.
+const programVariable = "TEST_PROGRAM"
+
 // program builds latchkey, once, and returns the path of the binary.
 var program = sync.OnceValues(func() (string, error) {
+	if path := os.Getenv(programVariable); path != "" {
+		return path, nil
+	}
 	var err error
 	if buildDir, err = os.MkdirTemp("", "latchkey-test"); err != nil {
 		return "", err

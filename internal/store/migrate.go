@@ -87,7 +87,7 @@ func (s *Store) Migrate(ctx context.Context) ([]Migration, error) {
 		// another process was faster; each round of this loop is a step forward of somebody's.
 		case after > before:
 		case gone != nil || cutShort(err):
-			return applied, fmt.Errorf("%w: migrate: %w", ErrUnavailable, err)
+			return applied, wrap(fmt.Errorf("migrate: %w", err))
 		default:
 			return applied, fmt.Errorf("%w: migrate: %w", ErrUnusable, err)
 		}
@@ -115,7 +115,7 @@ func (s *Store) MigrateDown(ctx context.Context) (Migration, error) {
 		return Migration{}, ErrNotFound
 	}
 	if err != nil {
-		return Migration{}, fmt.Errorf("%w: migrate down: %w", ErrUnavailable, err)
+		return Migration{}, wrap(fmt.Errorf("migrate down: %w", err))
 	}
 	return Migration{Version: result.Source.Version, Name: result.Source.Path}, nil
 }
@@ -192,7 +192,8 @@ const (
 // Ready returns nil if the database answers within a second and its schema is one that this program can use,
 // ErrSchemaBehind where a migration is pending. A schema that is ahead of this program is in order: migrations expand
 // before they contract, so that the release before keeps working. It is one short read on a connection of its own, and
-// calls at the same time share it.
+// calls at the same time share it. Where the disk of a SQLite file has refused a write it is a write besides, for a server
+// that can refresh no session is not ready.
 func (s *Store) Ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
@@ -202,7 +203,10 @@ func (s *Store) Ready(ctx context.Context) error {
 	answer := s.probe.DoChan("", func() (any, error) {
 		shared, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeLife)
 		defer cancel()
-		return nil, s.CheckSchema(shared)
+		if err := s.CheckSchema(shared); err != nil {
+			return nil, err
+		}
+		return nil, s.writable(shared)
 	})
 	select {
 	case result := <-answer:

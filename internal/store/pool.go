@@ -9,6 +9,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"sync/atomic"
 	"time"
 
 	mssql "github.com/microsoft/go-mssqldb"
@@ -39,6 +40,8 @@ type pool struct {
 	places chan struct{}
 	// retries counts second tries.
 	retries prometheus.Counter
+	// refused says that the disk did not take a write: see Store.writable.
+	refused *atomic.Bool
 }
 
 // newPool takes over connections, and makes a pool of so many of them.
@@ -48,7 +51,7 @@ func (s *Store) newPool(name string, dialect func(gorm.ConnPool) gorm.Dialector,
 	s.close = append(s.close, connections)
 	s.metrics = append(s.metrics, collectors.NewDBStatsCollector(connections, name))
 	db, err := openGORM(dialect(connections))
-	return pool{db: db, places: make(chan struct{}, size), retries: s.retries}, err
+	return pool{db: db, places: make(chan struct{}, size), retries: s.retries, refused: new(atomic.Bool)}, err
 }
 
 // enter takes a place, or fails: ErrUnavailable.
@@ -138,6 +141,9 @@ func (p pool) connection(ctx context.Context, f func(db *gorm.DB) error) error {
 func (p pool) retry(ctx context.Context, f func() (undone bool, err error)) error {
 	for n, pause := 0, firstPause; ; n, pause = n+1, 4*pause {
 		undone, err := f()
+		if p.places != nil && isRefused(err) {
+			p.refused.Store(true)
+		}
 		if err == nil || n == maxRetries || p.places == nil || !safeAgain(err, undone) {
 			return err
 		}

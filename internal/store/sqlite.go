@@ -35,6 +35,9 @@ const sqliteMagic = "SQLite format 3\x00"
 
 var errNoDatabase = fmt.Errorf("%w: the file that LATCHKEY_DATABASE_URL names is not a database of SQLite: name another one", ErrUnusable)
 
+// errFull tells the operator what to do about what SQLite calls an I/O error, too.
+var errFull = errors.New("no room is left on the disk of its file: make some there")
+
 // sqliteReaders is the size of the read pool. Reads take microseconds, so a few connections serve many cores.
 const sqliteReaders = 4
 
@@ -127,6 +130,31 @@ func isPassing(err error) bool {
 		return true
 	}
 	return false
+}
+
+// isFull says that the disk has no room, be it for the file, its log, or the log's index, which every first reader makes.
+func isFull(err error) bool {
+	var e *modernc.Error
+	return errors.As(err, &e) && (e.Code() == sqlite3.SQLITE_FULL || e.Code() == sqlite3.SQLITE_IOERR_SHMSIZE)
+}
+
+// isRefused says that the disk did not take what was written: it is full, has failed or has become read-only.
+func isRefused(err error) bool {
+	code := sqliteCode(err)
+	return code == sqlite3.SQLITE_FULL || code == sqlite3.SQLITE_IOERR
+}
+
+// writable returns nil unless the disk has refused a write. Then it tries one, which changes nothing: whoever is told that
+// the server is not ready sends it no other by which that could be found out. Calls must not overlap.
+func (s *Store) writable(ctx context.Context) error {
+	if !s.writers.refused.Swap(false) {
+		return nil
+	}
+	_, err := s.write(ctx, func(db *gorm.DB) *gorm.DB { return db.Exec("PRAGMA user_version = 0") }) // as it is anyway
+	if err != nil {
+		s.writers.refused.Store(true)
+	}
+	return err
 }
 
 // createPrivate makes the database file 0600 and its folder, where there is none, 0700; a database that others may read

@@ -138,6 +138,8 @@ func wrap(err error) error {
 		return ErrDuplicate
 	case isLasting(err):
 		return fmt.Errorf("%w: %w", ErrUnusable, err)
+	case isFull(err):
+		return fmt.Errorf("%w: %w: %w", ErrUnavailable, errFull, err)
 	default:
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
