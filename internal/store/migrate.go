@@ -148,12 +148,12 @@ func (s *Store) SchemaVersion(ctx context.Context) (int64, error) {
 	defer cancel()
 	var version int64
 	db := s.prober.WithContext(ctx)
-	err := db.Raw("SELECT MAX(version_id) FROM " + goose.DefaultTablename).Scan(&version).Error
-	if err == nil {
-		return version, nil
+	newest := func() error {
+		return db.Raw("SELECT MAX(version_id) FROM " + goose.DefaultTablename).Scan(&version).Error
 	}
-	if mayNot(err) { // and the list below hides what one may not read
-		return 0, wrap(err)
+	err := newest()
+	if err == nil || mayNot(err) { // in which case the list below hides the table
+		return version, wrap(err)
 	}
 	// A fresh database has no such table. Only one that says what tables it has is believed to be one.
 	known := db.Raw("SELECT COUNT(*) FROM sys.tables WHERE name = ?", goose.DefaultTablename)
@@ -161,10 +161,13 @@ func (s *Store) SchemaVersion(ctx context.Context) (int64, error) {
 		known = db.Raw("SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = ?", goose.DefaultTablename)
 	}
 	var tables int64
-	if tablesErr := known.Scan(&tables).Error; tablesErr == nil && tables == 0 {
+	switch tablesErr := known.Scan(&tables).Error; {
+	case tablesErr != nil:
+		return 0, wrap(err)
+	case tables == 0:
 		return 0, nil
 	}
-	return 0, wrap(err)
+	return version, wrap(newest()) // another process has made it in between
 }
 
 // CheckRights looks into each table and reads nothing: ErrUnavailable where SQL Server does not let this login, since
