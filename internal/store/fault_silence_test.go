@@ -120,6 +120,24 @@ func TestSlowServerKeepsNobodyLong(t *testing.T) {
 	occupy(t, s, 20) // all places are free
 }
 
+// A connection takes longer to make than anybody waits: it is there for those who come next.
+func TestConnectionThatCameTooLateIsForTheNext(t *testing.T) {
+	s, _, relay := behindRelay(t)
+	relay.Delay(500 * time.Millisecond) // the beginning of a connection, each step of it, and then each statement
+	for range 20 {
+		impatient, cancel := context.WithTimeout(t.Context(), 900*time.Millisecond)
+		_, err := s.UserByID(impatient, id(1))
+		cancel()
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, store.ErrUnavailable) {
+			t.Fatal(err)
+		}
+	}
+	t.Error("nobody got in")
+}
+
 // locked locks a user's row by a transaction of somebody else's, until release is called.
 func locked(t *testing.T, url string, n int) (release func()) {
 	t.Helper()

@@ -67,40 +67,81 @@ func (s *Store) openSQLServerPool(name string, parsed msdsn.Config, size int, si
 	// A pooled connection keeps the level that its last transaction asked for: begin each use with the same one. This also
 	// finds out, before there is anything to lose, that the server has closed a connection: another one is taken then.
 	c.SessionInitSQL = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"
-	connections := sql.OpenDB(connector{c})
+	connections := sql.OpenDB(newConnector(c))
 	connections.SetConnMaxLifetime(sqlServerLifetime)
 	return s.newPool(name, func(c gorm.ConnPool) gorm.Dialector {
 		return sqlServerDialector{sqlserver.Dialector{Config: &sqlserver.Config{Conn: c}}}
 	}, connections, size)
 }
 
-// connector lets nobody wait for a connection longer than they have time. The driver looks up the host's name and begins
-// to sign in without asking the context.
-type connector struct{ *mssql.Connector }
+// connector lets nobody wait for a connection longer than they have time: the driver looks up the host's name and begins
+// to sign in without asking the context. A connection that is there when whoever asked for it has left goes to the next
+// one. Otherwise a server that takes long to let somebody in, as one that has just taken over from another does, would be
+// asked again and again, and nobody would ever get in.
+type connector struct {
+	*mssql.Connector
+	dialing chan struct{}
+	made    chan driver.Conn
+	closed  chan struct{}
+}
 
-// Connect makes a connection.
+const (
+	// maxDialing is how many connections of a pool are made at once: many at a time take a server longer than few in turn.
+	maxDialing = 4
+	// spareTime is how long a connection that nobody has used waits for somebody.
+	spareTime = 10 * time.Second
+)
+
+func newConnector(c *mssql.Connector) connector {
+	return connector{c, make(chan struct{}, maxDialing), make(chan driver.Conn), make(chan struct{})}
+}
+
+// Connect makes a connection, or takes one that is left over.
 func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
-	type result struct {
-		conn driver.Conn
-		err  error
-	}
-	made := make(chan result)
-	go func() {
-		conn, err := c.Connector.Connect(ctx)
-		select {
-		case made <- result{conn, err}:
-		case <-ctx.Done():
-			if err == nil {
-				_ = conn.Close() // nobody has used it
-			}
-		}
-	}()
 	select {
-	case r := <-made:
-		return r.conn, r.err
-	case <-ctx.Done():
-		return nil, fmt.Errorf("connect to SQL Server: %w", ctx.Err())
+	case conn := <-c.made:
+		return conn, nil
+	default:
 	}
+	failed, dialing := make(chan error, 1), c.dialing
+	for {
+		select {
+		case conn := <-c.made:
+			return conn, nil
+		case dialing <- struct{}{}:
+			dialing = nil // one is enough
+			go c.dial(context.WithoutCancel(ctx), failed)
+		case err := <-failed:
+			return nil, err
+		case <-ctx.Done():
+			return nil, fmt.Errorf("connect to SQL Server: %w", ctx.Err())
+		}
+	}
+}
+
+// dial makes a connection for whoever comes first.
+func (c connector) dial(ctx context.Context, failed chan<- error) {
+	ctx, cancel := context.WithTimeout(ctx, statementTime)
+	defer cancel()
+	conn, err := c.Connector.Connect(ctx)
+	<-c.dialing
+	if err != nil {
+		failed <- err
+		return
+	}
+	select {
+	case c.made <- conn:
+		return
+	case <-time.After(spareTime):
+	case <-c.closed:
+	}
+	_ = conn.Close() // nobody has used it
+}
+
+// Close is called when the pool is closed.
+func (c connector) Close() error {
+	close(c.closed)
+	return nil
 }
 
 // dialer makes lines.
