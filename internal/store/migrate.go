@@ -173,16 +173,16 @@ func (s *Store) SchemaVersion(ctx context.Context) (int64, error) {
 // CheckRights looks into each table and reads nothing: ErrUnavailable where SQL Server does not let this login, since
 // nobody has granted it a table that a migration has added.
 func (s *Store) CheckRights(ctx context.Context) error {
-	for _, table := range tables {
-		if _, err := read(ctx, s, func(db *gorm.DB, count *int64) *gorm.DB { return db.Table(table).Where("1 = 0").Count(count) }); err != nil {
+	for table, row := range map[string]any{
+		"users": &User{}, "sessions": &Session{}, "login_throttles": &LoginThrottle{}, "audit_events": &auditRow{}, "leases": &lease{},
+	} {
+		_, err := read(ctx, s, func(db *gorm.DB, count *int64) *gorm.DB { return db.Model(row).Where("1 = 0").Count(count) })
+		if err != nil {
 			return fmt.Errorf("read %s: %w", table, err)
 		}
 	}
 	return nil
 }
-
-// tables are those of the migrations, but for goose's.
-var tables = []string{"users", "sessions", "login_throttles", "audit_events", "leases"}
 
 const (
 	// probeTime is how long somebody waits who asks whether the database is there.
