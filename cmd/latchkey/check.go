@@ -89,8 +89,5 @@ func checkDatabase(c *cobra.Command, url string) error {
 	if err := requireSchema(c.Context(), st); err != nil {
 		return err
 	}
-	if err := st.CheckRights(c.Context()); err != nil {
-		return fmt.Errorf("%w: may this login do that? After `latchkey migrate up` run docs/deploy/grants.sql", err)
-	}
-	return nil
+	return explainDenied(st.CheckRights(c.Context()))
 }

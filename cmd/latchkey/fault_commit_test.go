@@ -133,7 +133,7 @@ func TestTransactionsLostBeforeTheirCommit(t *testing.T) {
 		{"login, marking it, answer", `UPDATE "users"`, storetest.LoseAnswer, func(t *testing.T) { r.signIn(t, "alice") }, 3},
 		{"login, inserting the session", `INSERT INTO "sessions"`, storetest.Swallow, func(t *testing.T) { r.signIn(t, "alice") }, 4},
 		{"login, inserting the session, answer", `INSERT INTO "sessions"`, storetest.LoseAnswer, func(t *testing.T) { r.signIn(t, "alice") }, 5},
-		{"login, ending surplus sessions", `UPDATE "sessions"`, storetest.Swallow, func(t *testing.T) { r.signIn(t, "alice") }, 6},
+		{"login, looking for surplus sessions", `SELECT "id" FROM "sessions"`, storetest.Swallow, func(t *testing.T) { r.signIn(t, "alice") }, 6},
 		{"change of a password", `UPDATE "sessions"`, storetest.LoseAnswer, func(t *testing.T) {
 			r.post(t, http.StatusNoContent, "/password", string(change), "", alice.access)
 		}, 1},

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -19,35 +18,8 @@ func TestTrafficOutlivesTheDatabasesFaults(t *testing.T) {
 	// With a short grace there are more rotations, but no request may take longer: a tab whose refresh was under way while
 	// another one's was answered and used would be taken for a thief.
 	r := startRemote(t, "LATCHKEY_REFRESH_GRACE=12s")
-	c := &crowd{t: t, stop: make(chan struct{})}
-	c.url.Store(&r.url)
-	jars := make([]*jar, 2)
-	var clients sync.WaitGroup
-	stop := sync.OnceFunc(func() {
-		close(c.stop)
-		clients.Wait()
-	})
-	defer stop()
-	for i := range jars {
-		jars[i] = &jar{name: fmt.Sprintf("resident-%d", i)}
-		c.register(jars[i])
-		c.login(jars[i])
-		for range 2 { // tabs
-			clients.Go(func() {
-				for !c.stopped() {
-					c.use(jars[i])
-				}
-			})
-		}
-	}
-	clients.Go(func() {
-		for n := 0; !c.stopped(); n++ {
-			j := &jar{name: fmt.Sprintf("newcomer-%d", n)}
-			c.register(j)
-			c.login(j)
-			c.use(j)
-		}
-	})
+	c := newCrowd(t, r.process, 2, 2)
+	c.admit("newcomer", c.use)
 	const pause = 500 * time.Millisecond // in which the traffic goes on
 	requests := 0
 	for range 3 {
@@ -74,8 +46,8 @@ func TestTrafficOutlivesTheDatabasesFaults(t *testing.T) {
 		a, err := r.send(t, longest, request{method: "GET", path: "/readyz"})
 		return err == nil && a.StatusCode == http.StatusOK
 	})
-	stop()
-	for _, j := range jars {
+	c.disperse()
+	for _, j := range c.residents {
 		c.use(j) // nobody was logged out by the last fault either
 	}
 	for _, name := range c.confirmed {

@@ -94,5 +94,13 @@ func requireSchema(ctx context.Context, st *store.Store) error {
 	if errors.Is(err, store.ErrSchemaBehind) {
 		return fmt.Errorf("%w: run `latchkey migrate up`", err)
 	}
+	return explainDenied(err)
+}
+
+// explainDenied says what to do about a login that has no rights.
+func explainDenied(err error) error {
+	if errors.Is(err, store.ErrDenied) {
+		return fmt.Errorf("%w: run docs/deploy/grants.sql, as after each `latchkey migrate up`", err)
+	}
 	return err
 }

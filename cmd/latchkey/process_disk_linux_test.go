@@ -3,12 +3,10 @@ package main
 import (
 	"database/sql"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -55,9 +53,15 @@ func emptyLog(t *testing.T, file string) {
 		t.Fatal(err)
 	}
 	defer func() { _ = db.Close() }()
-	var busy, frames, moved int
-	if err := db.QueryRowContext(t.Context(), "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &frames, &moved); err != nil || busy != 0 {
-		t.Fatalf("the log of the database is not emptied: %d, %v", busy, err)
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) { // SQLite does not wait for another one who does it
+		var busy, frames, moved int
+		err := db.QueryRowContext(t.Context(), "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &frames, &moved)
+		if err == nil && busy == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the log of the database is not emptied: %d, %v", busy, err)
+		}
 	}
 }
 
@@ -139,31 +143,8 @@ func TestTrafficOutlivesAFullDisk(t *testing.T) {
 	disk := newSmallDisk(t, "8m")
 	settings := append(unlimited, unremembered, "LATCHKEY_REFRESH_GRACE=2s") // so that there are rotations all the time
 	p := start(t, disk.dir, settings...)
-	c := &crowd{t: t, stop: make(chan struct{})}
-	c.url.Store(&p.url)
-	jars := make([]*jar, sharedJars)
-	var clients sync.WaitGroup
-	stop := sync.OnceFunc(func() {
-		close(c.stop)
-		clients.Wait()
-	})
-	defer stop()
-	for i := range jars {
-		jars[i] = &jar{name: fmt.Sprintf("resident-%d", i)}
-		c.register(jars[i])
-		c.login(jars[i])
-		for range tabs {
-			clients.Go(func() { c.live(jars[i]) })
-		}
-	}
-	clients.Go(func() {
-		for n := 0; !c.stopped(); n++ {
-			j := &jar{name: fmt.Sprintf("newcomer-%d", n)}
-			c.register(j)
-			c.login(j)
-			c.leave(j)
-		}
-	})
+	c := newCrowd(t, p, sharedJars, tabs)
+	c.admit("newcomer", c.leave)
 	file, logs := filepath.Join(disk.dir, "data/latchkey.db"), ""
 	const pause = 500 * time.Millisecond // in which the traffic goes on
 	for round := range 4 {
@@ -196,9 +177,9 @@ func TestTrafficOutlivesAFullDisk(t *testing.T) {
 		}
 		awaitReadyz(t, p.url, http.StatusOK)
 	}
-	stop()
+	c.disperse()
 
-	for _, j := range jars {
+	for _, j := range c.residents {
 		c.use(j)
 	}
 	for _, name := range c.confirmed {

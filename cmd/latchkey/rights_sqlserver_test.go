@@ -95,6 +95,8 @@ func TestServerNeedsNoMoreThanTheRowsOfItsTables(t *testing.T) {
 	var denied mssql.Error
 	if errors.As(err, &denied) && denied.Number == 229 { // other servers that speak its protocol may have another number
 		mustFind(t, dir, settings, "goose_db_version")
+	} else {
+		t.Logf("without any rights it gets %v: what check says of that is not looked at", err)
 	}
 	execute(t, owner, string(grants), "REVOKE SELECT, INSERT, UPDATE, DELETE ON leases FROM latchkey_server")
 	mustFind(t, dir, settings, "leases")

@@ -3,7 +3,7 @@
 --
 --     MIGRATE_PASSWORD=… APP_PASSWORD=… sqlcmd -S HOST -U ADMINISTRATOR -N -b -i docs/deploy/database.sql
 --
--- The passwords may have no ' and no $( in them.
+-- The passwords may have no quotation mark, and no dollar sign before a parenthesis.
 IF DB_ID(N'latchkey') IS NULL
     CREATE DATABASE latchkey;
 GO

@@ -70,7 +70,10 @@ func (c *Config) checkSQLServer(r *reader) {
 	// A # in a password that is not encoded ends the URL there, and a part of the password becomes the host.
 	if err == nil && u.Fragment == "" {
 		for name, values := range u.Query() { // the driver reads it, and says no more of it than of a fault in the URL
-			if _, fileErr := os.ReadFile(values[0]); strings.EqualFold(name, "certificate") && fileErr != nil {
+			if !strings.EqualFold(name, "certificate") {
+				continue
+			}
+			if _, fileErr := os.ReadFile(values[0]); fileErr != nil {
 				r.fault("LATCHKEY_DATABASE_URL", "names a certificate that cannot be read: %v", fileErr)
 				return
 			}

@@ -26,7 +26,17 @@ func TestMigrationsWhoseConnectionBreaksCanBeTriedAgain(t *testing.T) {
 					t.Fatal(err)
 				}
 				t.Cleanup(func() { _ = s.Close() })
-				relay.Decide(once(fate, matches))
+				struck := make(chan struct{}, 1)
+				relay.Decide(once(fate, func(r storetest.Request) bool {
+					hit := matches(r)
+					if hit {
+						select {
+						case struck <- struct{}{}:
+						default:
+						}
+					}
+					return hit
+				}))
 				// The driver may have tried again by itself, or the migration may have come through.
 				if _, err := s.Migrate(t.Context()); err != nil && (!errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrUnusable)) {
 					t.Fatalf("it gives %v, want ErrUnavailable, and not for good", err)
@@ -36,6 +46,9 @@ func TestMigrationsWhoseConnectionBreaksCanBeTriedAgain(t *testing.T) {
 				}
 				if err := s.CheckSchema(t.Context()); err != nil {
 					t.Error(err)
+				}
+				if len(struck) == 0 {
+					t.Error("there was no fault")
 				}
 			})
 		}

@@ -123,9 +123,9 @@ func TestSlowServerKeepsNobodyLong(t *testing.T) {
 // A connection takes longer to make than anybody waits: it is there for those who come next.
 func TestConnectionThatCameTooLateIsForTheNext(t *testing.T) {
 	s, _, relay := behindRelay(t)
-	relay.Delay(500 * time.Millisecond) // the beginning of a connection, each step of it, and then each statement
+	relay.Delay(300 * time.Millisecond) // the beginning of a connection, each step of it, and then each statement
 	for range 20 {
-		impatient, cancel := context.WithTimeout(t.Context(), 900*time.Millisecond)
+		impatient, cancel := context.WithTimeout(t.Context(), 700*time.Millisecond)
 		_, err := s.UserByID(impatient, id(1))
 		cancel()
 		if err == nil {

@@ -167,11 +167,12 @@ func (s *Store) SchemaVersion(ctx context.Context) (int64, error) {
 	case tables == 0:
 		return 0, nil
 	}
-	return version, wrap(newest()) // another process has made it in between
+	err = newest() // another process has made it in between
+	return version, wrap(err)
 }
 
-// CheckRights looks into each table and reads nothing: ErrUnavailable where SQL Server does not let this login, since
-// nobody has granted it a table that a migration has added.
+// CheckRights looks into each table and reads nothing: ErrDenied where SQL Server does not let this login, since nobody has
+// granted it a table that a migration has added.
 func (s *Store) CheckRights(ctx context.Context) error {
 	for table, row := range map[string]any{
 		"users": &User{}, "sessions": &Session{}, "login_throttles": &LoginThrottle{}, "audit_events": &auditRow{}, "leases": &lease{},

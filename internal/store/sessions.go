@@ -140,17 +140,14 @@ func (s *Store) RevokeOldestSessions(ctx context.Context, newest Session, keep i
 	if err != nil {
 		return 0, err
 	}
-	// Mostly it is none or one. One by one, each is found by its key; of a list some databases read the whole table.
-	for _, oldest := range surplus {
-		live, err := s.RevokeSession(ctx, oldest.ID, reason, now)
-		if err != nil {
-			return ended, err
-		}
-		if live {
-			ended++
-		}
+	if len(surplus) == 0 {
+		return 0, nil
 	}
-	return ended, nil
+	ids := make([][]byte, len(surplus)) // mostly one
+	for i, oldest := range surplus {
+		ids[i] = oldest.ID[:]
+	}
+	return s.revoke(ctx, reason, now, func(db *gorm.DB) *gorm.DB { return db.Where("id IN ?", ids) })
 }
 
 // revoke ends those of the chosen sessions that have not ended yet.

@@ -150,7 +150,7 @@ func (s *Store) writable(ctx context.Context) error {
 	if !s.writers.refused.Swap(false) {
 		return nil
 	}
-	_, err := s.write(ctx, func(db *gorm.DB) *gorm.DB { return db.Exec("PRAGMA user_version = 0") }) // as it is anyway
+	_, err := s.write(ctx, func(db *gorm.DB) *gorm.DB { return db.Exec("PRAGMA user_version = 0") }) // as it is anyway: nothing uses it
 	if err != nil {
 		s.writers.refused.Store(true)
 	}

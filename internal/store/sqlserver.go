@@ -100,37 +100,45 @@ func newConnector(c *mssql.Connector) connector {
 func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	select {
 	case conn := <-c.made:
-		return conn, nil
+		// The server may have closed it in the meantime.
+		if r, ok := conn.(driver.SessionResetter); ok && r.ResetSession(ctx) == nil {
+			return conn, nil
+		}
+		_ = conn.Close()
 	default:
 	}
-	failed, dialing := make(chan error, 1), c.dialing
+	ended, dialing := make(chan error, 1), c.dialing
 	for {
 		select {
 		case conn := <-c.made:
 			return conn, nil
 		case dialing <- struct{}{}:
-			dialing = nil // one is enough
-			go c.dial(context.WithoutCancel(ctx), failed)
-		case err := <-failed:
-			return nil, err
+			dialing = nil
+			go c.dial(context.WithoutCancel(ctx), ended)
+		case err := <-ended:
+			if err != nil {
+				return nil, err
+			}
+			dialing = c.dialing // somebody else has taken what was made
 		case <-ctx.Done():
 			return nil, fmt.Errorf("connect to SQL Server: %w", ctx.Err())
 		}
 	}
 }
 
-// dial makes a connection for whoever comes first.
-func (c connector) dial(ctx context.Context, failed chan<- error) {
+// dial makes a connection for whoever comes first, and tells when somebody has taken it, or that there is none.
+func (c connector) dial(ctx context.Context, ended chan<- error) {
 	ctx, cancel := context.WithTimeout(ctx, statementTime)
-	defer cancel()
+	context.AfterFunc(ctx, func() { <-c.dialing }) // also where the driver does not come back
 	conn, err := c.Connector.Connect(ctx)
-	<-c.dialing
+	cancel()
 	if err != nil {
-		failed <- err
+		ended <- err
 		return
 	}
 	select {
 	case c.made <- conn:
+		ended <- nil
 		return
 	case <-time.After(spareTime):
 	case <-c.closed:

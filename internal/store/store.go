@@ -33,6 +33,8 @@ var (
 	// ErrUnusable is the ErrUnavailable that does not pass by itself: the database is there, and a migration does not
 	// apply to it, or its file is damaged, another program's or not to be written.
 	ErrUnusable = fmt.Errorf("%w, and will stay so", ErrUnavailable)
+	// ErrDenied is the ErrUnavailable of a login that has not been granted what it needs.
+	ErrDenied = fmt.Errorf("%w to this login", ErrUnavailable)
 )
 
 // Store is an open database. It is safe for concurrent use.
@@ -136,6 +138,8 @@ func wrap(err error) error {
 		return ErrNotFound
 	case errors.Is(err, gorm.ErrDuplicatedKey):
 		return ErrDuplicate
+	case mayNot(err):
+		return fmt.Errorf("%w: %w", ErrDenied, err)
 	case isLasting(err):
 		return fmt.Errorf("%w: %w", ErrUnusable, err)
 	case isFull(err):

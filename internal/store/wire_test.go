@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 	"unicode/utf16"
 
 	"latchkey/internal/store"
@@ -32,6 +33,9 @@ type wireStatement struct{ text, declarations string }
 // wire is what the driver takes for a server: it lets everybody in, answers every statement with no row, and keeps what
 // was declared. So what is tested is the driver's own bytes, and no server is needed for it.
 type wire struct {
+	// greeting is how long it takes to answer the first message of a connection.
+	greeting time.Duration
+
 	mu         sync.Mutex
 	statements []wireStatement
 	faults     []error
@@ -41,6 +45,11 @@ type wire struct {
 func openWire(t *testing.T) (*store.Store, *wire) {
 	t.Helper()
 	w := &wire{}
+	return w.open(t), w
+}
+
+func (w *wire) open(t *testing.T) *store.Store {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it lasts until the test ends
 	if err != nil {
 		t.Fatal(err)
@@ -55,7 +64,7 @@ func openWire(t *testing.T) (*store.Store, *wire) {
 			go w.serve(conn)
 		}
 	}()
-	return open(t, "sqlserver://user:password@"+listener.Addr().String()+"?database=latchkey&encrypt=disable"), w
+	return open(t, "sqlserver://user:password@"+listener.Addr().String()+"?database=latchkey&encrypt=disable")
 }
 
 // take returns the statements since the last call.
@@ -83,6 +92,9 @@ func (w *wire) serve(conn net.Conn) {
 			w.mu.Lock()
 			w.statements, w.faults = append(w.statements, statement), append(w.faults, err)
 			w.mu.Unlock()
+		}
+		if kind == tdsPrelogin {
+			time.Sleep(w.greeting)
 		}
 		reply := answerTDS(kind)
 		header := []byte{tdsReply, 1, 0, 0, 0, 0, 1, 0}
