@@ -125,7 +125,7 @@ func TestConnectionThatCameTooLateIsForTheNext(t *testing.T) {
 	s, _, relay := behindRelay(t)
 	relay.Delay(300 * time.Millisecond) // the beginning of a connection, each step of it, and then each statement
 	for range 20 {
-		impatient, cancel := context.WithTimeout(t.Context(), 700*time.Millisecond)
+		impatient, cancel := context.WithTimeout(t.Context(), time.Second)
 		_, err := s.UserByID(impatient, id(1))
 		cancel()
 		if err == nil {
