@@ -24,6 +24,7 @@ var unanswered = map[string]string{
 	"store.ErrNotFound":             "account and session make it an error of their own",
 	"store.ErrDuplicate":            "account.Create makes it ErrUsernameTaken; that two UUIDs collide would be a fault, 500",
 	"store.ErrUnusable":             "it is an ErrUnavailable, which has one",
+	"store.ErrDenied":               "it is an ErrUnavailable, which has one",
 	"password.ErrTooShort":          "account makes it a field of a ValidationError",
 	"password.ErrTooLong":           "account makes it a field of a ValidationError",
 	"password.ErrNotText":           "account makes it a field of a ValidationError; JSON cannot carry such a password",
