@@ -128,7 +128,8 @@ func inBatches(ctx context.Context, l *lease, next batch, count func(deleted int
 			return err
 		}
 		began := time.Now()
-		n, done, err := next(ctx, size)
+		// A stop does not end a batch that is under way, or nobody would know whether its rows are deleted: it takes moments.
+		n, done, err := next(context.WithoutCancel(ctx), size)
 		if count(n); err != nil || done {
 			return err
 		}

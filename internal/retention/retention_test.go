@@ -239,7 +239,7 @@ func TestPurgeStopsWithItsContext(t *testing.T) {
 	addExpired(t, st, several)
 	c := &clock{now: testTime}
 	ctx, cancel := context.WithCancel(t.Context())
-	c.after(6, cancel)
+	c.after(4, cancel)
 	d, err := newPurger(st, c.Now).Purge(ctx)
 	if !errors.Is(err, context.Canceled) || d.Sessions == 0 || d.Sessions == several {
 		t.Errorf("it deleted %+v and says %v", d, err)
