@@ -4,7 +4,7 @@
 export CGO_ENABLED ?= 0
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
-SQLSERVER_TESTS := ./internal/store/... ./internal/session ./internal/account ./internal/httpapi ./cmd/latchkey
+SQLSERVER_TESTS := ./internal/store/... ./internal/session ./internal/account ./internal/retention ./internal/httpapi ./cmd/latchkey
 LINT    := go tool -modfile=.ci/tools/go.mod golangci-lint
 
 .DEFAULT_GOAL := help
