@@ -98,14 +98,8 @@ func newConnector(c *mssql.Connector) connector {
 
 // Connect makes a connection, or takes one that is left over.
 func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
-	select {
-	case conn := <-c.made:
-		// The server may have closed it in the meantime.
-		if r, ok := conn.(driver.SessionResetter); ok && r.ResetSession(ctx) == nil {
-			return conn, nil
-		}
-		_ = conn.Close()
-	default:
+	if conn := c.spare(ctx); conn != nil {
+		return conn, nil
 	}
 	ended, dialing := make(chan error, 1), c.dialing
 	for {
@@ -122,6 +116,21 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 			dialing = c.dialing // somebody else has taken what was made
 		case <-ctx.Done():
 			return nil, fmt.Errorf("connect to SQL Server: %w", ctx.Err())
+		}
+	}
+}
+
+// spare returns a connection that is left over, or nil. Those that the server has closed in the meantime are thrown away.
+func (c connector) spare(ctx context.Context) driver.Conn {
+	for {
+		select {
+		case conn := <-c.made:
+			if r, ok := conn.(driver.SessionResetter); ok && r.ResetSession(ctx) == nil {
+				return conn
+			}
+			_ = conn.Close()
+		default:
+			return nil
 		}
 	}
 }
