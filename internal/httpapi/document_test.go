@@ -51,6 +51,11 @@ var document = sync.OnceValues(func() (*apiDocument, error) {
 	}, nil
 })
 
+// isPage tells what is for browsers and no part of the API.
+func isPage(path string) bool {
+	return path == "/" || path == "/client.js" || strings.HasPrefix(path, "/demo") || strings.HasPrefix(path, "/swagger")
+}
+
 var pathParameter = regexp.MustCompile(`\\\{[^}]*\\\}`) // in a quoted template
 
 // operation returns what the document says of a call, or nil.
@@ -88,7 +93,7 @@ func (d *apiDocument) check(a answer) error {
 			faults = append(faults, errors.New("the answer to HEAD is none that GET could have"))
 		}
 	case method == http.MethodOptions && a.StatusCode == http.StatusNoContent && a.body == "": // a preflight
-	case strings.HasPrefix(path, "/swagger") && a.StatusCode < 400: // pages, no API
+	case isPage(path) && a.StatusCode < 400:
 	case a.StatusCode < 400:
 		faults = append(faults, errors.New("the document does not know this call, yet it succeeded"))
 	}
@@ -168,7 +173,7 @@ func checkHeaders(a answer, https bool) error {
 	switch {
 	case path == "/.well-known/jwks.json" && !refused:
 		want["Cache-Control"] = "public, max-age=300"
-	case strings.HasPrefix(path, "/swagger") && !refused: // swagger_test.go has their headers
+	case isPage(path) && !refused: // pages_test.go and swagger_test.go have their headers
 		delete(want, "Cache-Control")
 		delete(want, "Content-Security-Policy")
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/chi/v5/middleware"
 
+	"latchkey/api"
 	"latchkey/internal/account"
 	"latchkey/internal/audit"
 	"latchkey/internal/config"
@@ -106,10 +107,17 @@ func (s *server) routes() chi.Router {
 	r.Get("/.well-known/jwks.json", s.handle(s.jwks))
 	r.Get("/livez", s.handle(s.live))
 	r.Get("/readyz", s.handle(s.ready))
-	if s.Config.Swagger {
-		r.Get("/openapi.yaml", s.handle(s.openapi))
-		s.swaggerUI(r)
-	}
+	r.Group(func(r chi.Router) {
+		r.Use(wholeFiles, compressed)
+		r.Get("/client.js", file("client.js", api.Client))
+		if s.Config.Demo {
+			s.demo(r)
+		}
+		if s.Config.Swagger {
+			r.Get("/openapi.yaml", s.handle(s.openapi))
+			s.swaggerUI(r)
+		}
+	})
 	return r
 }
 

@@ -13,7 +13,7 @@ import (
 
 // Each resource has one address, and what is not one is not found, whatever it looks like.
 func TestOddPathsAreNotFound(t *testing.T) {
-	f := newFixture(t, "LATCHKEY_TRUSTED_PROXIES=127.0.0.1/32")
+	f := newFixture(t, "LATCHKEY_TRUSTED_PROXIES=127.0.0.1/32", "LATCHKEY_DEMO=false") // which is what "/" leads to
 	f.signUp(t, "alice", "admin")
 	h := f.signIn(t, "alice")
 	for _, path := range []string{
@@ -73,7 +73,7 @@ func TestHeadAnswersAsGet(t *testing.T) {
 	f.signUp(t, "alice", "admin")
 	h := f.signIn(t, "alice")
 	for _, path := range []string{
-		"/livez", "/readyz", "/.well-known/jwks.json", "/openapi.yaml", "/swagger/", "/api/user/me", "/api/user/protected",
+		"/livez", "/readyz", "/.well-known/jwks.json", "/openapi.yaml", "/swagger/", "/demo/", "/client.js", "/api/user/me", "/api/user/protected",
 		"/api/user/sessions", "/api/admin/audit", "/nothing", "/api/user/login",
 	} {
 		get, head := f.get(t, path, h.access), f.do(t, http.MethodHead, path, "", bearerOf(h.access)...)
@@ -118,7 +118,7 @@ func (f *fixture) raw(t *testing.T, request string) (status int, body string, he
 
 // What no well-behaved client sends. The server may refuse it in whatever way, but not serve it as something else.
 func TestRawRequests(t *testing.T) {
-	f := newFixture(t)
+	f := newFixture(t, "LATCHKEY_DEMO=false")
 	f.signUp(t, "alice")
 	h := f.signIn(t, "alice")
 	body := credentialsOf("alice", goodPassword)

@@ -74,12 +74,10 @@ func (s *server) swaggerUI(r chi.Router) {
 	}))
 }
 
-// swaggerRequest returns a GET request for the whole of one of http-swagger's files, with the headers of r. A range that
-// is none would be answered by net/http, in a form of its own.
+// swaggerRequest returns a GET request for one of http-swagger's files, with the headers of r.
 func swaggerRequest(r *http.Request, name string) *http.Request {
 	out := r.Clone(r.Context())
 	out.Method = http.MethodGet // For HEAD too, which http-swagger refuses; net/http drops the body.
-	out.Header.Del("Range")
 	out.RequestURI = "/" + name
 	out.URL = &url.URL{Path: "/" + name}
 	return out

@@ -143,7 +143,7 @@ func TestSwaggerMethods(t *testing.T) {
 // http-swagger alone would, for one or another of these, panic, fail, serve the pet store or redirect to
 // another host.
 func TestSwaggerUnknown(t *testing.T) {
-	f := newFixture(t)
+	f := newFixture(t, "LATCHKEY_DEMO=false")
 	for _, target := range []string{
 		"/swagger/nothing.js",
 		"/swagger/doc.json",
