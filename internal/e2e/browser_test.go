@@ -156,6 +156,23 @@ func value[T any](b *browser, action chromedp.Action[T]) T {
 	return result
 }
 
+// until waits for an expression to be true, also of a page that is yet to come.
+func (b *browser) until(expression string) {
+	b.t.Helper()
+	b.run("wait for "+expression, chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
+		for {
+			if is, err := chromedp.Evaluate[bool](expression)(ctx, target); err == nil && is {
+				return nil // an error means that the page of before has just gone
+			}
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
+	}))
+}
+
 // shows tells whether the page has the element now.
 func (b *browser) shows(xpath string) bool {
 	b.t.Helper()

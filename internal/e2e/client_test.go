@@ -271,6 +271,17 @@ func TestLogoutThatFails(t *testing.T) {
 		"done,,invalid_refresh_token,in by this,out by this")
 }
 
+// A page to which its visitor comes back is the page of before, frozen: it has to ask what has happened since.
+func TestPageThatComesBackAsksWhatHappened(t *testing.T) {
+	p, b := signedIn(t)
+	inPage[bool](b, "setTimeout(() => { location.href = '/blank?elsewhere' }); return true")
+	b.until("location.search === '?elsewhere' && document.readyState === 'complete'")
+	inPage[bool](b, "await fetch('/api/user/logout', { method: 'POST' }); setTimeout(() => history.back()); return true")
+	b.until("globalThis.client?.userId === null")
+	b.wants("changes", "return changes.join()", "in by this,out by this")
+	p.wantCount(t, refreshPath, 1)
+}
+
 // What a page shows whoever has not signed in, and what it says of what they type.
 func TestBeforeSignIn(t *testing.T) {
 	p, _ := startProxy(t)
