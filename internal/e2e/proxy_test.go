@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 const refreshPath = "/api/user/refresh"
@@ -150,4 +151,14 @@ func holding(t *testing.T) (f fault, reached <-chan struct{}, release func()) {
 		<-released
 		deliver(w, answer)
 	}, came, release
+}
+
+// await waits for something to happen, but not for ever.
+func await(t *testing.T, event <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-event:
+	case <-time.After(20 * time.Second):
+		t.Fatal("it does not happen")
+	}
 }

@@ -191,7 +191,7 @@ func TestTabKilledInMidRefresh(t *testing.T) {
 			}))
 			victim := all[2]
 			inPage[bool](victim, "me(); return true")
-			<-reached
+			await(t, reached)
 			waiting := make(chan []string)
 			go func() { waiting <- everywhere(all[:2], "return String(await me())") }()
 			victim.close()
@@ -301,7 +301,7 @@ func TestCallOfOneUserIsNotMadeInTheNameOfTheNext(t *testing.T) {
 		forward.ServeHTTP(w, r)
 	}))
 	inPage[bool](all[0], "window.call = outcome(client.changePassword(alice[1], 'tall ships sail at midnight')); return true")
-	<-late
+	await(t, late)
 	inPage[bool](all[1], "await client.register('bob', alice[1]); await client.login('bob', alice[1]); return true")
 	close(signedIn)
 	wantAll(t, "the call", everywhere(all[:1], "return await call"), "user_changed")
@@ -319,7 +319,7 @@ func TestSignInWaitsForRefresh(t *testing.T) {
 	p.suffer(only(refreshPath, 1, hold))
 	everywhere(all, "sleep(660); return ''")
 	inPage[bool](all[0], "await client.register('bob', alice[1]); window.call = me(); return true")
-	<-reached
+	await(t, reached)
 	p.count("/api/user/login")
 	inPage[bool](all[1], "window.call = outcome(client.login('bob', alice[1])); await new Promise((resolve) => setTimeout(resolve, 300)); return true")
 	if n := p.count("/api/user/login"); n != 0 {
