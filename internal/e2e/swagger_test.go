@@ -48,6 +48,11 @@ func TestSwaggerUI(t *testing.T) {
 			}
 			b.execute("post", "/api/user/login", body, "200")
 			b.screenshot(test.name + "-02-login")
+			for header, want := range map[string]bool{"Set-Cookie": true, "Retry-After": true, "X-Request-Id": false} {
+				if got := b.shows(fmt.Sprintf(`//*[@id="operations-User-login"]//td[normalize-space()=%q]`, header)); got != want {
+					t.Errorf("the header %s is documented: %t, want %t", header, got, want)
+				}
+			}
 			b.wantAuthorized(true)
 
 			answer := b.execute("get", protectedPath, "", test.protected)
