@@ -91,6 +91,7 @@ func TestOnlyTheServersWordSignsOut(t *testing.T) {
 		return answering(status, "application/problem+json", fmt.Sprintf(`{"status":%d,"code":%q,"detail":"no","request_id":"r"}`, status, code), headers...)
 	}
 	html := "<!doctype html><title>Please log in to the hotel's network</title>"
+	p, b := signedIn(t)
 	for name, test := range map[string]struct {
 		fault fault
 		tries int
@@ -110,7 +111,6 @@ func TestOnlyTheServersWordSignsOut(t *testing.T) {
 		"nothing":                      {func(http.ResponseWriter, *http.Request, http.Handler) { panic(http.ErrAbortHandler) }, uncounted, "TypeError"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p, b := signedIn(t)
 			tried := make(chan struct{}, 100)
 			p.suffer(only(refreshPath, 100, func(w http.ResponseWriter, r *http.Request, forward http.Handler) {
 				tried <- struct{}{}
