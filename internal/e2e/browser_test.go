@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -25,6 +26,9 @@ import (
 type browser struct {
 	t   *testing.T
 	ctx context.Context
+
+	// expected are parts of messages about the network that the test brings about, beside those of refusals (4xx).
+	expected []string
 
 	mu       sync.Mutex
 	problems []string
@@ -82,10 +86,14 @@ func (b *browser) watch(base string) {
 			b.problem("exception: %s", details)
 		case *runtime.EventConsoleAPICalled:
 			args, _ := json.Marshal(event.Args)
-			b.problem("console.%s: %s", event.Type, args)
+			if !slices.ContainsFunc(b.expected, func(part string) bool { return strings.Contains(string(args), part) }) {
+				b.problem("console.%s: %s", event.Type, args)
+			}
 		case *log.EventEntryAdded:
-			// The answers with 401 and 403 that the test asks for are errors of the network to Chromium.
-			if event.Entry.Source != log.EntrySourceNetwork || !strings.Contains(event.Entry.Text, "status of 40") {
+			// The refusals that the test asks for are errors of the network to Chromium.
+			expected := func(part string) bool { return strings.Contains(event.Entry.Text, part) }
+			if event.Entry.Source != log.EntrySourceNetwork ||
+				!slices.ContainsFunc(append(b.expected, "status of 4"), expected) {
 				b.problem("%s: %s", event.Entry.Source, event.Entry.Text)
 			}
 		case *network.EventRequestWillBeSent:

@@ -1,0 +1,159 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"database/sql"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+)
+
+// gate is what stands between a browser and a server.
+type gate struct {
+	url    string
+	closed atomic.Value // a string: calls whose path begins so are broken off without an answer
+	calls  atomic.Int64 // of the API
+}
+
+const (
+	everything = "/api/"
+	nothing    = "/nothing"
+)
+
+func openGate(t *testing.T, s server) *gate {
+	t.Helper()
+	target, err := url.Parse(s.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &gate{}
+	g.closed.Store(nothing)
+	proxy := httputil.NewSingleHostReverseProxy(target)
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/api/") {
+			g.calls.Add(1)
+		}
+		if strings.HasPrefix(r.URL.Path, g.closed.Load().(string)) {
+			panic(http.ErrAbortHandler)
+		}
+		proxy.ServeHTTP(w, r)
+	}))
+	t.Cleanup(front.Close)
+	g.url = front.URL
+	return g
+}
+
+// A server that gives no answer signs nobody out, and loses nothing of what was typed.
+func TestDemoWhileTheServerIsAway(t *testing.T) {
+	g := openGate(t, startServer(t))
+	b := openDemo(t, g.url)
+	b.expected = []string{"net::ERR_", "Failed to fetch"}
+	b.sees("Create an account or log in")
+
+	g.closed.Store(everything)
+	b.fill("new-username", "alice")
+	b.fill("first-password", goodPassword)
+	b.press("Create account")
+	b.sees("No answer from the server. Check the connection and try again.")
+	b.look("away-register")
+	g.closed.Store("/api/user/login")
+	b.press("Create account") // what was typed is still there
+	b.sees("No answer from the server. Check the connection and try again.")
+	g.closed.Store(nothing)
+	b.press("Log in") // and so it is where the account is made and only the sign-in has failed
+	b.sees("Hello, alice")
+	b.look("away-back")
+
+	g.closed.Store(everything)
+	b.press("Call the protected resource")
+	b.sees("No answer from the server. Check the connection and try again.")
+	b.sees("Hello, alice")
+
+	b.run("load the page again", chromedp.Reload())
+	b.sees("Cannot reach the server")
+	b.sees("Nobody has been signed out")
+	b.holds(`document.title === "Cannot reach the server · Latchkey demo"`)
+	b.look("away")
+	b.press("Try again")
+	b.run("wait for the second failure", chromedp.WaitEnabled(`//form[@id="again"]/button`))
+	b.sees("Cannot reach the server")
+	g.closed.Store(nothing)
+	b.press("Try again")
+	b.sees("Hello, alice")
+	b.hasFocus("Hello, alice")
+}
+
+// A database that cannot be written is a 503, and a limit is a 429: both say how long to wait.
+func TestDemoSaysHowLongToWait(t *testing.T) {
+	s := startServer(t, "LATCHKEY_LIMIT_LOGIN=1/10m")
+	b := openDemo(t, s.url)
+	b.expected = []string{"status of 503"}
+	b.sees("Create an account or log in")
+	b.fill("new-username", "alice")
+	b.fill("first-password", goodPassword)
+	release := s.lockDatabase(t)
+	b.press("Create account")
+	b.sees("The server cannot do this at the moment. Try again in 2 seconds.")
+	b.look("unavailable")
+	release()
+	b.press("Create account")
+	b.sees("Hello, alice")
+
+	b.fill("current-password", "not this one")
+	b.fill("new-password", newPassword)
+	b.press("Change password")
+	b.sees("The current password is wrong.")
+	b.press("Change password")
+	b.sees("That was tried too often. Try again in 10 minutes.")
+	b.look("too-many")
+}
+
+// lockDatabase keeps the server from writing until the returned function is called.
+func (s server) lockDatabase(t *testing.T) (release func()) {
+	t.Helper()
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(s.folder, "data", "latchkey.db")+"?_pragma=busy_timeout(5000)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.SetMaxOpenConns(1)
+	if _, err := db.ExecContext(t.Context(), "BEGIN IMMEDIATE"); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		t.Helper()
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A form that is sent twice is sent once.
+func TestDemoSendsOnce(t *testing.T) {
+	g := openGate(t, startServer(t))
+	b := openDemo(t, g.url)
+	b.sees("Create an account or log in")
+	b.fill("new-username", "alice")
+	b.fill("first-password", goodPassword)
+	before := g.calls.Load()
+	disabled := value(b, chromedp.Evaluate[bool](`(() => {
+		const button = document.querySelector("#register button")
+		button.click()
+		button.click()
+		return button.disabled
+	})()`))
+	if !disabled {
+		t.Error("the button can be pressed while its call is under way")
+	}
+	b.sees("Hello, alice")
+	if calls := g.calls.Load() - before; calls != 4 { // register, login, me, sessions
+		t.Errorf("%d calls were made, want 4", calls)
+	}
+}
