@@ -284,7 +284,7 @@ func TestServeNeedsNothingButAnEmptyFolder(t *testing.T) {
 	p := start(t, dir, "LATCHKEY_ADDR=127.0.0.1:0")
 
 	t.Run("it answers", func(t *testing.T) {
-		for _, path := range []string{"/livez", "/readyz", "/.well-known/jwks.json", "/openapi.yaml", "/swagger/index.html"} {
+		for _, path := range []string{"/livez", "/readyz", "/.well-known/jwks.json", "/openapi.yaml", "/demo/", "/swagger/index.html"} {
 			mustCall(t, http.StatusOK, http.MethodGet, p.url+path, "", "", "")
 		}
 	})
@@ -292,7 +292,7 @@ func TestServeNeedsNothingButAnEmptyFolder(t *testing.T) {
 		p.await(t, regexp.MustCompile(`(?m)^ *.*/latchkey user create NAME --role admin$`))
 		text, _ := p.stderr.read()
 		for _, want := range []string{
-			"listens on " + p.url, p.url + "/swagger/", filepath.Join(dir, "data/latchkey.db"), "data/keys", "no users yet",
+			"listens on " + p.url, p.url + "/demo/", p.url + "/swagger/", filepath.Join(dir, "data/latchkey.db"), "data/keys", "no users yet",
 		} {
 			if !strings.Contains(text, want) {
 				t.Errorf("want %q in:\n%s", want, text)
@@ -327,7 +327,7 @@ func TestServeNeedsNothingButAnEmptyFolder(t *testing.T) {
 			t.Errorf("there are %d files; a database, a key and a secret were expected", files)
 		}
 	})
-	t.Run("started again with a user, it does not ask for one", func(t *testing.T) {
+	t.Run("started again with a user and without the demo, it tells of neither", func(t *testing.T) {
 		operate(t, dir, nil, "correct horse\n", "user", "create", "alice", "--role", "admin", "--password-stdin")
 		p.signal(t, os.Interrupt)
 		if state := p.ended(t); state.ExitCode() != 0 {
@@ -336,10 +336,10 @@ func TestServeNeedsNothingButAnEmptyFolder(t *testing.T) {
 		if p.stdout.Len() > 0 {
 			t.Errorf("it wrote to standard output, which is for results: %s", &p.stdout)
 		}
-		again := start(t, dir, "LATCHKEY_ADDR=127.0.0.1:0")
+		again := start(t, dir, "LATCHKEY_ADDR=127.0.0.1:0", "LATCHKEY_DEMO=false")
 		again.await(t, regexp.MustCompile(`Keys: .*\n\n`))
-		if text, _ := again.stderr.read(); strings.Contains(text, "no users") {
-			t.Errorf("it asks for an admin:\n%s", text)
+		if text, _ := again.stderr.read(); strings.Contains(text, "no users") || strings.Contains(text, "/demo/") {
+			t.Errorf("it asks for an admin or names the demo:\n%s", text)
 		}
 		token := mustCall(t, http.StatusOK, http.MethodPost, again.url+"/api/user/login",
 			credentials("alice", "correct horse"), "", "").body.AccessToken

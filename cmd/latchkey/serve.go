@@ -233,6 +233,9 @@ func (s *services) announce(address net.Addr, logs io.Writer, ready bool) {
 		"",
 		"  Latchkey, in development, listens on " + base,
 	}
+	if s.config.Demo {
+		lines = append(lines, "  Demo:        "+base+"/demo/")
+	}
 	if s.config.Swagger {
 		lines = append(lines, "  Swagger UI:  "+base+"/swagger/")
 	}
