@@ -73,10 +73,10 @@ func (b *browser) seesNo(text string) {
 	b.holds(fmt.Sprintf("!document.body.innerText.includes(%q)", text))
 }
 
-// hasFocus waits until a heading or a button with this text, or the field with this id, has the focus.
+// hasFocus waits until a heading or a button with this text, or the field with this id, has the focus and can be used.
 func (b *browser) hasFocus(name string) {
 	b.t.Helper()
-	b.holds(fmt.Sprintf("[document.activeElement.textContent, document.activeElement.id].includes(%q)", name))
+	b.holds(fmt.Sprintf(`(({ textContent, id, disabled }) => [textContent, id].includes(%q) && !disabled)(document.activeElement)`, name))
 }
 
 // contains waits until a field, by its id, contains a text.

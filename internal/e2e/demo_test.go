@@ -154,8 +154,10 @@ func TestDemoByKeyboard(t *testing.T) {
 	b.keys(goodPassword + kb.Enter)
 	b.sees("Hello, alice")
 	b.hasFocus("Hello, alice")
+	b.screenshot("keyboard-heading")
 
 	b.tabTo("Log out")
+	b.screenshot("keyboard-button")
 	b.keys(" ")
 	b.sees("You are signed out.")
 	b.hasFocus("Create an account or log in")
@@ -214,17 +216,16 @@ func TestDemoMessageHidesNoFocus(t *testing.T) {
 	b.run("make the window small", chromedp.EmulateViewport(320, 480))
 	b.fill("username", "nobody")
 	b.fill("password", goodPassword)
-	b.keys(kb.Tab)
-	b.hasFocus("Log in")
 	const middle = `(() => {
 		const { left, right, top, bottom } = document.activeElement.getBoundingClientRect()
 		return document.elementFromPoint((left + right) / 2, (top + bottom) / 2)
 	})()`
-	// The button is just above the lower edge, where the message will be.
-	value(b, chromedp.Evaluate[bool](`scrollBy(0, document.activeElement.getBoundingClientRect().bottom - innerHeight + 10), true`))
+	// The field is just above the lower edge, where the message will be.
+	value(b, chromedp.Evaluate[bool](
+		`scrollBy(0, document.activeElement.getBoundingClientRect().bottom - innerHeight + 10), true`))
 	b.keys(kb.Enter)
 	b.sees("Username or password is wrong.")
-	b.hasFocus("Log in")
+	b.hasFocus("password")
 	b.holds(middle + ` === document.activeElement`)
 }
 
