@@ -33,7 +33,7 @@ test-sqlserver: ## run the tests of the database on the server that LATCHKEY_TES
 	go test -tags sqlserver -count=1 -p 2 -timeout 30m $(SQLSERVER_TESTS)
 
 .PHONY: e2e
-e2e: ## run the browser tests, which need Chromium
+e2e: ## run the browser tests, which need Chromium and npm
 	go test -tags e2e -count=1 -timeout 10m ./internal/e2e
 
 .PHONY: e2e-replicas
