@@ -44,14 +44,14 @@ func openBrowser(t *testing.T, base string) *browser {
 }
 
 // startBrowser starts Chromium, whatever then goes wrong in it.
-func startBrowser(t *testing.T) *browser {
+func startBrowser(t *testing.T, flags ...chromedp.ExecAllocatorOption) *browser {
 	t.Helper()
 	path, err := exec.LookPath("chromium")
 	if err != nil {
 		t.Fatal(err)
 	}
 	// The profile is a temporary folder that chromedp makes and removes.
-	ctx, cancel := chromedp.NewExecAllocator(context.Background(),
+	ctx, cancel := chromedp.NewExecAllocator(context.Background(), append(flags,
 		chromedp.ExecPath(path),
 		chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun,
 		chromedp.Flag("disable-quic", true),
@@ -60,7 +60,7 @@ func startBrowser(t *testing.T) *browser {
 		chromedp.Flag("disable-sync", true),
 		chromedp.Flag("disable-popup-blocking", true),
 		chromedp.WindowSize(1280, 1000),
-	)
+	)...)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
 	t.Cleanup(cancel)

@@ -132,6 +132,9 @@ func TestPagesOfOtherOriginsDoNothing(t *testing.T) {
 				if after := s.rows(t); !slices.Equal(after, before) {
 					t.Errorf("the database was\n%s\nand is\n%s", strings.Join(before, "\n"), strings.Join(after, "\n"))
 				}
+				if read := inPage[[]string](b, fmt.Sprintf("%s\nreturn await opened(%q, '/demo/')", attacks, home)); len(read) > 0 {
+					t.Errorf("the page could read %q", read)
+				}
 				b.run("open the server's page again", chromedp.Navigate(home+"/swagger/"), chromedp.WaitVisible(".opblock"))
 				name := inPage[string](b, `
 					const refreshed = await (await fetch("/api/user/refresh", { method: "POST" })).json()

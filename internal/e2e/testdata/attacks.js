@@ -1,8 +1,8 @@
 // Each kind of attack resolves to a list of what this page could read of the answers.
 
 const calls = ["register", "login", "refresh", "logout", "password"]
-const pages = ["/livez", "/readyz", "/.well-known/jwks.json", "/openapi.yaml", "/swagger/", "/api/user/me", "/api/user/protected",
-  "/api/user/sessions", ...calls.map((call) => "/api/user/" + call)]
+const pages = ["/livez", "/readyz", "/.well-known/jwks.json", "/openapi.yaml", "/swagger/", "/demo/", "/client.js", "/api/user/me",
+  "/api/user/protected", "/api/user/sessions", ...calls.map((call) => "/api/user/" + call)]
 const mallory = { username: "mallory", password: "correct horse battery staple" }
 const settled = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 
@@ -95,7 +95,17 @@ async function cors(target) {
   return read
 }
 
-// what a page loads, frames or opens.
+// opened opens a page in a window.
+async function opened(target, path) {
+  const other = window.open(target + path)
+  if (!other) throw new Error("no window was opened")
+  await settled(1000)
+  const read = readable("window " + path, other)
+  other.close()
+  return read
+}
+
+// what a page loads, frames or opens; but for the demo, which refreshes the session of whoever opens it.
 async function embedded(target) {
   const load = async (tag, path) => {
     const element = document.createElement(tag)
@@ -105,14 +115,7 @@ async function embedded(target) {
     if (tag === "img" && element.naturalWidth) return ["img " + path]
     return tag === "iframe" ? readable("iframe " + path, element.contentWindow) : []
   }
-  const open = async (path) => {
-    const opened = window.open(target + path)
-    if (!opened) throw new Error("no window was opened")
-    await settled(1000)
-    const read = readable("window " + path, opened)
-    opened.close()
-    return read
-  }
   const tags = ["img", "script", "iframe", "link", "video", "object"]
-  return (await Promise.all(pages.flatMap((path) => [open(path), ...tags.map((tag) => load(tag, path))]))).flat()
+  const open = pages.filter((path) => path !== "/demo/").map((path) => opened(target, path))
+  return (await Promise.all([...open, ...pages.flatMap((path) => tags.map((tag) => load(tag, path)))])).flat()
 }
