@@ -239,6 +239,8 @@ func reactPage(t *testing.T, folder string) {
 	b.run("see the form", chromedp.WaitVisible("form"))
 	other.form("bob", rightPassword, "Sign in")
 	b.shown("Hello, bob")
+	inPage[bool](other, `await (await import("/client.js")).createClient().login("alice", "`+rightPassword+`"); return true`)
+	b.shown("Hello, alice")
 	b.wantNothingStored()
 }
 
