@@ -4,10 +4,11 @@
 // All tabs of an origin act as one: one lock keeps them from signing in, refreshing and signing out at the same time, and
 // what comes of it is told to all on one channel.
 
-const timeout = 15_000 // ms for an answer: a refresh that is later than the server's grace (30 s) could end the session
-const patience = 20_000 // ms for the lock: longer than a tab that is awake keeps it
-const spreading = 100 // ms that the lock is kept for, until the news is in the other tabs
+const answerTimeout = 15_000 // ms: a refresh that is later than the server's grace (30 s) could end the session
+const lockTimeout = 20_000 // ms: whoever has the lock for longer is asleep
+const settleDelay = 100 // ms that the lock is kept for, until the news is in the other tabs
 const tries = 3 // of a refresh, which can always be repeated
+const rest = 5_000 // ms at most in which nobody asks again, after an answer that would be the same
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 
@@ -24,10 +25,11 @@ export class LatchkeyError extends Error {
 }
 
 const ended = () => new LatchkeyError(400, { code: "invalid_refresh_token", detail: "Signed out: log in again" })
+const changed = () => new LatchkeyError(401, { code: "user_changed", detail: "Another user has signed in" })
 
 async function content(response) {
   if (response.ok) return response.status === 204 ? undefined : response.json()
-  throw new LatchkeyError(response.status, await response.json().catch(() => ({})), response.headers.get("Retry-After"))
+  throw new LatchkeyError(response.status, (await response.json().catch(() => null)) ?? {}, response.headers.get("Retry-After"))
 }
 
 function originOf(url) {
@@ -56,9 +58,12 @@ export function createClient({ baseURL = location.origin, origins = [] } = {}) {
   let userId // undefined until it is known, null if nobody is signed in
   let grant = null // { token, userId, renewAt, expiresAt }
   let refreshing = null
-  let heard = () => {}
-  let spread
-  let queue = Promise.resolve() // in place of the lock, where a browser has none
+  let news = 0 // counts what adopt was told
+  let onNews = () => {}
+  let settled
+  let resting = { until: 0 } // no refresh before that, on the performance clock: error is what it would come to
+  let futile = 0 // no refresh because of a 401 before that
+  let queue = Promise.resolve() // what this tab does alone, one after the other
 
   // adopt takes what an answer or another tab brought; null is the end of the session.
   function adopt(tokens, by) {
@@ -69,34 +74,42 @@ export function createClient({ baseURL = location.origin, origins = [] } = {}) {
       renewAt: tokens.at + tokens.expires_in * (700 + 200 * Math.random()),
       expiresAt: tokens.at + tokens.expires_in * 1000,
     }
+    resting = grant ? { until: 0 } : { until: performance.now() + rest, error: ended() }
+    news++
     const now = grant && grant.userId
     if (now === userId) return
     userId = now
-    for (const listener of listeners) queueMicrotask(() => listener({ signedIn: now !== null, userId: now, by }))
+    for (const listener of listeners) {
+      queueMicrotask(() => listeners.has(listener) && listener({ signedIn: now !== null, userId: now, by }))
+    }
   }
 
-  function tell(tokens) {
+  function publish(tokens) {
     adopt(tokens, "this")
     channel.postMessage(tokens)
-    spread = pause(spreading)
+    settled = pause(settleDelay)
   }
 
   channel.onmessage = ({ data }) => {
+    if (data !== null && !data?.access_token) return
     adopt(data, "another")
-    heard()
+    onNews()
   }
 
   // alone runs work while no other tab, and nothing else in this one, does such work. The lock outlasts the result: the
-  // next tab to hold it has heard of what came before. Whoever does not get it, as a tab that the system has put to sleep
-  // holds it, goes on without: refreshes at the same time do more work and no harm.
+  // next tab to hold it has heard of what came before. From a tab that the system has put to sleep it is taken away; the
+  // grace of the server forgives what two then do at the same time.
   function alone(work) {
     return new Promise((resolve, reject) => {
-      const run = async () => {
-        await work().then(resolve, reject)
-        await spread
+      let begun = false
+      const run = () => {
+        if (!begun) queue = queue.then(() => work().then(resolve, reject)).then(() => settled)
+        begun = true
+        return queue
       }
-      if (!navigator.locks) queue = queue.then(run)
-      else navigator.locks.request(name, { signal: AbortSignal.timeout(patience) }, run).catch(run)
+      const locked = (options) => navigator.locks.request(name, options, run)
+      if (!navigator.locks) run()
+      else locked({ signal: AbortSignal.timeout(lockTimeout) }).catch(() => begun || locked({ steal: true }).catch(run))
     })
   }
 
@@ -105,55 +118,60 @@ export function createClient({ baseURL = location.origin, origins = [] } = {}) {
     credentials: "include",
     headers: { ...(body && { "Content-Type": "application/json" }), ...(token && { Authorization: `Bearer ${token}` }) },
     body: body && JSON.stringify(body),
-    signal: AbortSignal.timeout(timeout),
+    signal: AbortSignal.timeout(answerTimeout),
   })
 
   async function begin(path, body) {
     const at = Date.now()
     const { access_token, expires_in } = await content(await send(path, body))
-    tell({ access_token, expires_in, at })
+    publish({ access_token, expires_in, at })
   }
 
-  async function renewOnce(stale) {
-    if (grant && grant !== stale) return // another tab was faster
+  async function renewOnce(since) {
+    if (news !== since) return // another tab was faster
     try {
       await begin("refresh")
     } catch (error) {
       // Only the server's own word ends a session: not the network's, and not that of a proxy.
-      if (error.code === "invalid_refresh_token") tell(null)
+      if (error.code === "invalid_refresh_token") publish(null)
       throw error
     }
   }
 
-  async function renew(stale) {
+  async function renew() {
+    const since = news
     for (let attempt = 1; ; attempt++) {
       try {
         return await Promise.race([
-          new Promise((resolve) => { heard = resolve }),
-          alone(() => renewOnce(stale)),
+          new Promise((resolve) => { onNews = resolve }),
+          alone(() => renewOnce(since)),
         ])
       } catch (error) {
-        const wait = error.retryAfter ?? attempt * (0.3 + 0.4 * Math.random())
-        if (error.status < 500 || attempt === tries || wait > 5) throw error
-        await pause(wait * 1000)
+        const wait = 1000 * (error.retryAfter ?? attempt * (0.3 + 0.4 * Math.random()))
+        if (error.status < 500 || attempt === tries || wait > rest) {
+          if (error.retryAfter) resting = { until: performance.now() + Math.min(wait, rest), error }
+          throw error
+        }
+        await pause(wait)
       }
     }
   }
 
-  // refresh resolves when there is something newer than stale. Whoever needs that at the same time shares it.
-  const refresh = (stale) => (refreshing ??= renew(stale).finally(() => { refreshing = null }))
+  // refresh resolves when there is news. Whoever needs that at the same time shares it.
+  const refresh = () => (refreshing ??= renew().finally(() => { refreshing = null }))
 
   async function usable(signal, caller) {
     const now = Date.now()
     if (!grant || now >= grant.expiresAt) {
-      await abortable(refresh(grant), signal)
+      if (performance.now() < resting.until) throw resting.error
+      await abortable(refresh(), signal)
     } else if (now >= grant.renewAt) {
       const old = grant
-      refresh(old).catch(() => { old.renewAt = Date.now() + 10_000 }) // it is still good
+      refresh().catch(() => { old.renewAt = Date.now() + 2 * rest }) // it is still good
     }
     if (!grant) throw ended()
     // A call that one user has begun is not made in the name of the next.
-    if (caller && caller !== grant.userId) throw new LatchkeyError(401, { code: "user_changed", detail: "Another user has signed in" })
+    if (caller && caller !== grant.userId) throw changed()
     return grant
   }
 
@@ -163,18 +181,19 @@ export function createClient({ baseURL = location.origin, origins = [] } = {}) {
       throw new TypeError(`The access token is not for ${request.url}: add its origin to origins`)
     }
     const again = init?.body instanceof ReadableStream ? null : request.clone()
-    const caller = userId
-    const used = await usable(request.signal, caller)
+    const used = await usable(request.signal, userId)
     request.headers.set("Authorization", `Bearer ${used.token}`)
     const response = await fetch(request)
     // "Bearer" alone is what this server says of a wrong password.
     const refused = response.status === 401 && response.headers.get("WWW-Authenticate") !== "Bearer"
-    if (!refused) return response
-    used.expiresAt = 0
+    if (!refused || performance.now() < futile) return response
+    used.expiresAt = Date.now()
     if (!again) return response // a stream has been read, and cannot be sent twice
     response.body?.cancel()
-    again.headers.set("Authorization", `Bearer ${(await usable(again.signal, caller)).token}`)
-    return fetch(again)
+    again.headers.set("Authorization", `Bearer ${(await usable(again.signal, used.userId)).token}`)
+    const answer = await fetch(again)
+    if (answer.status === 401) futile = performance.now() + 6 * rest // it is not the token
+    return answer
   }
 
   const call = async (method, path, body) => content(await authorized(`/api/user/${path}`, {
@@ -186,7 +205,7 @@ export function createClient({ baseURL = location.origin, origins = [] } = {}) {
 
   // A page that comes back from the browser's cache has not heard what was told in the meantime.
   addEventListener("pageshow", (event) => {
-    if (event.persisted && grant) refresh(grant).catch(() => {})
+    if (event.persisted && userId !== undefined) refresh().catch(() => {})
   })
 
   return {
@@ -200,9 +219,11 @@ export function createClient({ baseURL = location.origin, origins = [] } = {}) {
     login: (username, password) => alone(() => begin("login", { username, password })),
     async logout({ everywhere } = {}) {
       if (everywhere) await endOtherSessions()
+      const caller = userId
       await alone(async () => {
+        if (caller && userId && caller !== userId) throw changed()
         await content(await send("logout", undefined, grant?.token))
-        tell(null)
+        publish(null)
       })
     },
     me: () => call("GET", "me"),

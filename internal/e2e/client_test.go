@@ -78,7 +78,8 @@ func TestRenewalAheadOfTheEndMayFail(t *testing.T) {
 		t.Errorf("%d tries more", n)
 	}
 	p.suffer(nil)
-	b.wants("later", "sleep(11); await me(); await new Promise((resolve) => setTimeout(resolve, 500)); return String(client.expiresAt - Date.now() > 590_000)", "true")
+	inPage[bool](b, "sleep(11); await me(); return true")
+	b.until("client.expiresAt - Date.now() > 590_000")
 	wantNobodyOut(t, []*browser{b})
 }
 
@@ -121,7 +122,7 @@ func TestOnlyTheServersWordSignsOut(t *testing.T) {
 				t.Errorf("%d tries, want %d", n, test.tries)
 			}
 			p.suffer(nil)
-			b.wants("afterwards", "return String(await me())", "200")
+			b.wants("afterwards", "sleep(5); return String(await me())", "200")
 			wantNobodyOut(t, []*browser{b})
 		})
 	}
@@ -152,7 +153,7 @@ func TestRefreshWithoutAnswerIsGivenUp(t *testing.T) {
 	}))
 	b.wants("me", `
 		const timeout = AbortSignal.timeout.bind(AbortSignal)
-		AbortSignal.timeout = (ms) => { window.limit = ms; return timeout(ms / 100) }
+		AbortSignal.timeout = (ms) => { window.limit = ms; return timeout(ms / 15) }
 		sleep(660)
 		return String([await me(), limit < 30_000])`, "200,true")
 	p.wantCount(t, refreshPath, 2)
@@ -191,6 +192,8 @@ func TestRefusedTokenIsRenewedOnce(t *testing.T) {
 
 	p.suffer(only("/api/user/me", 10, unauthorized))
 	b.wants("many at once", "return (await Promise.all(Array.from({ length: 5 }, me))).join()", "401,401,401,401,401")
+	p.wantCount(t, refreshPath, 0)
+	b.wants("later", "sleep(30); return String(await me())", "401")
 	p.wantCount(t, refreshPath, 1)
 	wantNobodyOut(t, []*browser{b})
 }

@@ -61,6 +61,8 @@ func (b *browser) open(page string) {
 		window.ahead = 0 // a machine that sleeps: the time goes on, and nothing else
 		const now = Date.now
 		Date.now = () => now() + ahead
+		const passed = performance.now.bind(performance)
+		performance.now = () => passed() + ahead
 		window.sleep = (seconds) => { ahead += 1000 * seconds }
 		client.onChange(({ signedIn, by }) => changes.push((signedIn ? "in" : "out") + " by " + by))
 		window.alice = ["alice", "correct horse battery staple"]
@@ -131,10 +133,10 @@ func wantNobodyOut(t *testing.T, all []*browser) {
 
 // A laptop is opened: ten tabs find their access tokens expired, and each wants something.
 func TestTenTabsThatWakeMakeOneRefresh(t *testing.T) {
-	p, _ := startProxy(t, "LATCHKEY_ACCESS_TOKEN_TTL=2s")
+	p, _ := startProxy(t, "LATCHKEY_ACCESS_TOKEN_TTL=4s")
 	all := tabs(t, p, 10)
 	p.count(refreshPath)
-	for range 3 {
+	for range 2 {
 		everywhere(all, `
 			while (client.expiresAt > Date.now()) await new Promise((resolve) => setTimeout(resolve, client.expiresAt - Date.now()))
 			return ""`)
