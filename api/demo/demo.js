@@ -25,7 +25,7 @@ const actions = {
   },
 
   async protected() {
-    const response = await client.fetch("/api/user/protected")
+    const response = await client.fetch("/api/user/protected", { signal: AbortSignal.timeout(15_000) })
     const answer = await response.json().catch(() => ({}))
     if (!response.ok && answer.code !== "forbidden") {
       throw new LatchkeyError(response.status, answer, response.headers.get("Retry-After"))
@@ -84,8 +84,7 @@ document.addEventListener("submit", async (event) => {
 
 // ---- Who is signed in.
 
-// start shows who is signed in. Where that is nobody, or another user by now, onChange tells. Where there is no answer,
-// nobody has been signed out.
+// start shows who is signed in. If nobody is, onChange tells; if there is no answer, nobody has been signed out.
 async function start(message = "") {
   try {
     const [user, sessions] = await Promise.all([client.me(), client.sessions()])
@@ -97,7 +96,8 @@ async function start(message = "") {
     view("signed-in")
     say(message)
   } catch (error) {
-    if (client.userId === null || error.code === "user_changed") return
+    if (error.code === "user_changed") return start(message)
+    if (client.userId === null) return
     view("away")
     say("", explain(error))
   }
