@@ -59,7 +59,7 @@ func (o *orders) serve(w http.ResponseWriter, r *http.Request) {
 	case "/who":
 		o.who(w, r)
 	case "/moved":
-		http.Redirect(w, r, r.URL.Query().Get("to"), http.StatusTemporaryRedirect)
+		http.Redirect(w, r, r.URL.Query().Get("to"), http.StatusTemporaryRedirect) //nolint:gosec // that is the point
 	case "/stream":
 		_, _ = w.Write([]byte("first "))
 		w.(http.Flusher).Flush()
