@@ -34,7 +34,7 @@ test-sqlserver: ## run the tests of the database on the server that LATCHKEY_TES
 
 .PHONY: e2e
 e2e: ## run the browser tests, which need Chromium and npm
-	go test -tags e2e -count=1 -timeout 10m ./internal/e2e
+	go test -tags e2e -count=1 -timeout 20m ./internal/e2e
 
 .PHONY: e2e-replicas
 e2e-replicas: ## run the tests of several servers behind nginx, which need nginx

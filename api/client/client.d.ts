@@ -58,17 +58,20 @@ export interface Change {
   signedIn: boolean
   /** The id of the user who is signed in, null if nobody is. */
   userId: string | null
-  /** Whose doing it was: this tab's or another one's. */
+  /** Who found out or did it: this client, or another one of this origin, which is mostly another tab's. */
   by: "this" | "another"
 }
 
 /** A refusal by the server. A network that fails rejects with what fetch rejects with instead. */
 export declare class LatchkeyError extends Error {
+  /** Makes one of an answer that fetch has brought: its status, its body and its Retry-After. */
+  constructor(status: number, problem: Partial<Pick<LatchkeyError, "code" | "errors"> & { detail: string, request_id: string }>, retryAfter?: string | null)
   /** The HTTP status. */
   readonly status: number
   /**
    * What a program decides by. Beside the server's own: "user_changed", if the call was begun while another user was signed
-   * in and has not been made, and "unknown", if a proxy has answered and not Latchkey.
+   * in and has not been made, and "unknown", if a proxy or a hotel's login page has answered and not Latchkey, with whatever
+   * status.
    */
   readonly code: ProblemCode | "user_changed" | "unknown"
   /** With validation_failed: what is wrong, field by field. Empty otherwise. */
@@ -87,22 +90,23 @@ export interface ClientOptions {
 }
 
 /**
- * What a page does with Latchkey. Every call may reject with what fetch rejects with (the network has failed, or the signal
- * has aborted it); one that the server refused rejects with a LatchkeyError. Neither signs anybody out, except the
- * refusal `invalid_refresh_token`: then the session is over, and onChange has said so.
+ * What a page does with Latchkey. Every call may reject with what fetch rejects with (the network has failed, or nothing
+ * came for 15 seconds); one that the server refused rejects with a LatchkeyError. Neither signs anybody out, except the
+ * refusal `invalid_refresh_token`: then the session is over, and onChange has said so. Whoever asks again is told the same
+ * without a call for 5 seconds, or for as long, up to that, as the server has said in a Retry-After.
  */
 export interface Client {
   /** Who is signed in: an id, null if nobody is, undefined until the first call has shown it. */
   readonly userId: string | null | undefined
 
-  /** When the access token ends, null without one. The next call then gets another by itself. */
+  /** When the access token ends, or was refused; null without one. The next call then gets another by itself. */
   readonly expiresAt: Date | null
 
   /**
    * Calls the listener whenever somebody signs in or out, in this tab or another one of this origin, and when the first call
    * has shown who is signed in. Returns what stops it.
    */
-  onChange(listener: (change: Change) => void): () => void
+  readonly onChange: (listener: (change: Change) => void) => () => void
 
   /** Makes an account. It does not sign in. */
   register(username: string, password: string): Promise<User>
@@ -130,10 +134,10 @@ export interface Client {
 
   /**
    * Is fetch with the access token: renews it ahead of its end, or after a 401, after which the call is made once more (but
-   * for one whose body is a stream). Relative addresses are the server's. Like fetch, it resolves with whatever is answered.
-   * It rejects with a TypeError if the token is not meant for the address.
+   * for one with a stream as its body). Relative addresses are the server's. Like fetch, it resolves with whatever is
+   * answered, and waits as long as its signal lets it. It rejects with a TypeError if the token is not meant for the address.
    */
-  fetch(input: RequestInfo | URL, init?: RequestInit): Promise<Response>
+  readonly fetch: (input: RequestInfo | URL, init?: RequestInit) => Promise<Response>
 }
 
 /** Makes a client. One for a page is enough; it does nothing until it is called. */

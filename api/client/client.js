@@ -15,7 +15,7 @@ const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 export class LatchkeyError extends Error {
   name = "LatchkeyError"
   constructor(status, problem, retryAfter) {
-    super(problem.detail ?? `The server answered ${status}`)
+    super(problem.detail ?? `The answer (${status}) is not Latchkey's`)
     this.status = status
     this.code = problem.code ?? "unknown"
     this.errors = problem.errors ?? []
@@ -27,9 +27,13 @@ export class LatchkeyError extends Error {
 const ended = () => new LatchkeyError(400, { code: "invalid_refresh_token", detail: "Signed out: log in again" })
 const changed = () => new LatchkeyError(401, { code: "user_changed", detail: "Another user has signed in" })
 
+// content believes Latchkey alone: what stands between answers, too, in its own way.
 async function content(response) {
-  if (response.ok) return response.status === 204 ? undefined : response.json()
-  throw new LatchkeyError(response.status, (await response.json().catch(() => null)) ?? {}, response.headers.get("Retry-After"))
+  const { ok, status, headers } = response
+  const own = headers.get("Content-Type")?.startsWith(ok ? "application/json" : "application/problem+json")
+  if (status === 204) return
+  if (ok && own) return response.json()
+  throw new LatchkeyError(status, (own && await response.json().catch(() => null)) || {}, headers.get("Retry-After"))
 }
 
 function originOf(url) {
@@ -59,7 +63,7 @@ export function createClient({ baseURL = location.origin, origins = [] } = {}) {
   let grant = null // { token, userId, renewAt, expiresAt }
   let refreshing = null
   let news = 0 // counts what adopt was told
-  let onNews = () => {}
+  let onNews
   let settled
   let resting = { until: 0 } // no refresh before that, on the performance clock: error is what it would come to
   let futile = 0 // no refresh because of a 401 before that
@@ -93,7 +97,7 @@ export function createClient({ baseURL = location.origin, origins = [] } = {}) {
   channel.onmessage = ({ data }) => {
     if (data !== null && !data?.access_token) return
     adopt(data, "another")
-    onNews()
+    onNews?.()
   }
 
   // alone runs work while no other tab, and nothing else in this one, does such work. The lock outlasts the result: the
@@ -109,7 +113,9 @@ export function createClient({ baseURL = location.origin, origins = [] } = {}) {
       }
       const locked = (options) => navigator.locks.request(name, options, run)
       if (!navigator.locks) run()
-      else locked({ signal: AbortSignal.timeout(lockTimeout) }).catch(() => begun || locked({ steal: true }).catch(run))
+      else locked({ signal: AbortSignal.timeout(lockTimeout) }).catch(() => {
+        if (!begun) locked({ steal: true }).catch(run)
+      })
     })
   }
 
@@ -177,19 +183,20 @@ export function createClient({ baseURL = location.origin, origins = [] } = {}) {
 
   async function authorized(input, init) {
     const request = new Request(input instanceof Request ? input : new URL(input, home), init)
-    if (!trusted.includes(new URL(request.url).origin)) {
+    const { origin } = new URL(request.url)
+    if (!trusted.includes(origin)) {
       throw new TypeError(`The access token is not for ${request.url}: add its origin to origins`)
     }
     const again = init?.body instanceof ReadableStream ? null : request.clone()
     const used = await usable(request.signal, userId)
     request.headers.set("Authorization", `Bearer ${used.token}`)
     const response = await fetch(request)
-    // "Bearer" alone is what this server says of a wrong password.
-    const refused = response.status === 401 && response.headers.get("WWW-Authenticate") !== "Bearer"
+    // "Bearer" alone is what Latchkey says of a wrong password.
+    const refused = response.status === 401 && (origin !== home || response.headers.get("WWW-Authenticate") !== "Bearer")
     if (!refused || performance.now() < futile) return response
     used.expiresAt = Date.now()
     if (!again) return response // a stream has been read, and cannot be sent twice
-    response.body?.cancel()
+    response.body?.cancel().catch(() => {})
     again.headers.set("Authorization", `Bearer ${(await usable(again.signal, used.userId)).token}`)
     const answer = await fetch(again)
     if (answer.status === 401) futile = performance.now() + 6 * rest // it is not the token
@@ -200,6 +207,7 @@ export function createClient({ baseURL = location.origin, origins = [] } = {}) {
     method,
     headers: body && { "Content-Type": "application/json" },
     body: body && JSON.stringify(body),
+    signal: AbortSignal.timeout(answerTimeout),
   }))
   const endOtherSessions = () => call("DELETE", "sessions")
 
@@ -213,7 +221,7 @@ export function createClient({ baseURL = location.origin, origins = [] } = {}) {
     get expiresAt() { return grant && new Date(grant.expiresAt) },
     onChange(listener) {
       listeners.add(listener)
-      return () => listeners.delete(listener)
+      return () => { listeners.delete(listener) }
     },
     register: async (username, password) => content(await send("register", { username, password })),
     login: (username, password) => alone(() => begin("login", { username, password })),
