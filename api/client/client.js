@@ -88,7 +88,9 @@ export function createClient({ baseURL = location.origin, origins = [] } = {}) {
     }
   }
 
-  function publish(tokens) {
+  // What other tabs have told since a refresh began is newer than its answer, which was read late.
+  function publish(tokens, since = news) {
+    if (news !== since) return
     adopt(tokens, "this")
     channel.postMessage(tokens)
     settled = pause(settleDelay)
@@ -127,19 +129,19 @@ export function createClient({ baseURL = location.origin, origins = [] } = {}) {
     signal: AbortSignal.timeout(answerTimeout),
   })
 
-  async function begin(path, body) {
+  async function begin(path, body, since) {
     const at = Date.now()
     const { access_token, expires_in } = await content(await send(path, body))
-    publish({ access_token, expires_in, at })
+    publish({ access_token, expires_in, at }, since)
   }
 
   async function renewOnce(since) {
     if (news !== since) return // another tab was faster
     try {
-      await begin("refresh")
+      await begin("refresh", undefined, since)
     } catch (error) {
       // Only the server's own word ends a session: not the network's, and not that of a proxy.
-      if (error.code === "invalid_refresh_token") publish(null)
+      if (error.code === "invalid_refresh_token") publish(null, since)
       throw error
     }
   }

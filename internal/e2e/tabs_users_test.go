@@ -114,3 +114,37 @@ func TestTabsAgreeWithTheCookie(t *testing.T) {
 	}
 	wantAll(t, "faults", everywhere(all, "return faults.join()"), "")
 }
+
+// A tab is put to sleep in the middle of a refresh, bob signs in in another one, and then the answer is read: of a session
+// that has ended, or with a token of it.
+func TestAnswerReadTooLateIsNoNews(t *testing.T) {
+	for name, before := range map[string]string{
+		"the end":       "await fetch('/api/user/logout', { method: 'POST' })",
+		"another token": "",
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, _ := startProxy(t)
+			all := tabs(t, p, 2)
+			inPage[bool](all[1], "await me(); await client.register('bob', alice[1]); "+before+`
+				const timeout = AbortSignal.timeout.bind(AbortSignal)
+				AbortSignal.timeout = (ms) => timeout(ms === 20_000 ? 100 : ms)
+				return true`)
+			reached, awake := make(chan struct{}), make(chan struct{})
+			p.suffer(only(refreshPath, 1, func(w http.ResponseWriter, r *http.Request, forward http.Handler) {
+				answer := answered(r, forward)
+				answer.Header().Del("Set-Cookie") // which the browser has read in time
+				close(reached)
+				<-awake
+				deliver(w, answer)
+			}))
+			inPage[bool](all[0], "sleep(660); window.call = me(); return true")
+			await(t, reached)
+			inPage[bool](all[1], "await client.login('bob', alice[1]); return true")
+			all[0].wants("the call", "return String(await call)", "user_changed")
+			close(awake)
+			inPage[bool](all[0], "await navigator.locks.request('latchkey ' + location.origin, () => {}); await new Promise((resolve) => setTimeout(resolve, 300)); return true")
+			wantAll(t, "who", everywhere(all, "return (await client.me().catch((e) => e)).username ?? 'nobody'"), "bob")
+			all[1].wants("changes", "return changes.join()", "in by this,in by this")
+		})
+	}
+}
