@@ -228,8 +228,8 @@ export function createClient({ baseURL = location.origin, origins = [] } = {}) {
     register: async (username, password) => content(await send("register", { username, password })),
     login: (username, password) => alone(() => begin("login", { username, password })),
     async logout({ everywhere } = {}) {
-      if (everywhere) await endOtherSessions()
       const caller = userId
+      if (everywhere) await endOtherSessions()
       await alone(async () => {
         if (caller && userId && caller !== userId) throw changed()
         await content(await send("logout", undefined, grant?.token))

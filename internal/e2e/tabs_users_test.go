@@ -148,3 +148,19 @@ func TestAnswerReadTooLateIsNoNews(t *testing.T) {
 		})
 	}
 }
+
+// A sign-out everywhere that alice has asked for ends none of bob's sessions, though he signs in in the middle of it.
+func TestLogoutEverywhereOfOneUserIsNotThatOfTheNext(t *testing.T) {
+	p, _ := startProxy(t)
+	all := tabs(t, p, 2)
+	inPage[bool](all[1], "await client.me(); await client.register('bob', alice[1]); return true")
+	hold, reached, release := holding(t)
+	p.suffer(only("/api/user/sessions", 1, hold))
+	inPage[bool](all[0], "window.call = outcome(client.logout({ everywhere: true })); return true")
+	await(t, reached)
+	inPage[bool](all[1], "await client.login('bob', alice[1]); return true")
+	all[0].until("changes.length === 2")
+	release()
+	all[0].wants("sign-out", "return String(await call)", "user_changed")
+	wantAll(t, "who", everywhere(all, "return (await client.me().catch((e) => e)).username ?? 'nobody'"), "bob")
+}
