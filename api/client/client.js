@@ -66,7 +66,7 @@ export function createClient({ baseURL = location.origin, origins = [] } = {}) {
   let onNews
   let settled
   let resting = { until: 0 } // no refresh before that, on the performance clock: error is what it would come to
-  let futile = 0 // no refresh because of a 401 before that
+  const futile = {} // by origin: no refresh because of a 401 before that
   let queue = Promise.resolve() // what this tab does alone, one after the other
 
   // adopt takes what an answer or another tab brought; null is the end of the session.
@@ -192,16 +192,16 @@ export function createClient({ baseURL = location.origin, origins = [] } = {}) {
     const again = init?.body instanceof ReadableStream ? null : request.clone()
     const used = await usable(request.signal, userId)
     request.headers.set("Authorization", `Bearer ${used.token}`)
-    const response = await fetch(request)
     // "Bearer" alone is what Latchkey says of a wrong password.
-    const refused = response.status === 401 && (origin !== home || response.headers.get("WWW-Authenticate") !== "Bearer")
-    if (!refused || performance.now() < futile) return response
+    const refused = ({ status, headers }) => status === 401 && (origin !== home || headers.get("WWW-Authenticate") !== "Bearer")
+    const response = await fetch(request)
+    if (!refused(response) || performance.now() < futile[origin]) return response
     used.expiresAt = Date.now()
     if (!again) return response // a stream has been read, and cannot be sent twice
     response.body?.cancel().catch(() => {})
     again.headers.set("Authorization", `Bearer ${(await usable(again.signal, used.userId)).token}`)
     const answer = await fetch(again)
-    if (answer.status === 401) futile = performance.now() + 6 * rest // it is not the token
+    if (refused(answer)) futile[origin] = performance.now() + 6 * rest // it is not the token
     return answer
   }
 

@@ -68,6 +68,18 @@ func TestServiceThatAlwaysRefusesIsNotAReasonToRefreshAtEachCall(t *testing.T) {
 	}
 }
 
+// Nor does it keep the end of the session from being noticed.
+func TestServiceThatAlwaysRefusesHidesNoEndOfTheSession(t *testing.T) {
+	_, b := signedIn(t)
+	api := echo(t, (*httptest.Server).Start)
+	b.wants("calls", fmt.Sprintf(`
+		const { createClient } = await import("/client.js")
+		const client = createClient({ origins: [%q] })
+		const came = [await outcome(client.fetch(%q))]
+		await fetch("/api/user/logout", { method: "POST" })
+		return String([...came, await outcome(client.me()), client.userId === null])`, api.URL, api.URL+"/99/x"), "401,invalid_refresh_token,true")
+}
+
 // A call that is made again is the same call, whatever its body is and whatever it is made of.
 func TestCallIsMadeAgainWithItsBody(t *testing.T) {
 	_, b := signedIn(t)
