@@ -97,7 +97,6 @@ export function createClient({ baseURL = location.origin, origins = [] } = {}) {
   }
 
   channel.onmessage = ({ data }) => {
-    if (data !== null && !data?.access_token) return
     adopt(data, "another")
     onNews?.()
   }
