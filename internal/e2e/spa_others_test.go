@@ -12,7 +12,7 @@ import (
 )
 
 // clientOfOnesOwn puts a client that somebody has written themselves through what spa.md says that it has to do. The
-// statements define me, which returns a name, change, which returns a status, and isOver.
+// statements define me, which returns a name, change, which returns a status, blob, which reads a path as a file, and isOver.
 func clientOfOnesOwn(t *testing.T, folder, definitions, refusedTwice string) {
 	f, s := serveExamples(t, folder)
 	s.register(t, "alice")
@@ -59,13 +59,19 @@ func clientOfOnesOwn(t *testing.T, folder, definitions, refusedTwice string) {
 	wants("a proxy that refuses", "me()", "failed", 0)
 	f.suffer(nil)
 	wants("afterwards", "me()", "alice", 1)
+	f.suffer(only("/api/user/me", 1, spoiled))
+	wants("a file, with a token that is none", "blob('/api/user/me').then((file) => file.size > 0)", "true", 1)
+	f.suffer(nil)
 	wants("a sign-out", `fetch("/api/user/logout", { method: "POST" }).then((answer) => answer.status)`, "204", 0)
+	wants("a service that would take the token of before", "blob('/blank.html').then(() => 'taken')", "taken", 0)
+	wants("the same with the token forgotten", "(forget(), blob('/blank.html'))", "signed out", 1)
 	wants("after it", "me()", "signed out", 1)
 }
 
 func fetchAlone(t *testing.T, folder string) {
 	clientOfOnesOwn(t, folder, `
-		const { api, SignedOut } = await import("/raw.js")
+		const { api, forget, SignedOut } = await import("/raw.js")
+		const blob = (path) => api(path).then((answer) => answer.blob())
 		const me = (query = "") => api("/api/user/me" + query).then(async (answer) => answer.ok ? (await answer.json()).username : answer.status)
 		const change = (current_password, new_password) => api("/api/user/password", { method: "POST",
 			headers: new Headers({ "Content-Type": "application/json" }), body: JSON.stringify({ current_password, new_password }),
@@ -75,7 +81,8 @@ func fetchAlone(t *testing.T, folder string) {
 
 func axiosAlone(t *testing.T, folder string) {
 	clientOfOnesOwn(t, folder, `
-		const { api, signedOut: isOver } = await import("/built/axios.js")
+		const { api, forget, signedOut: isOver } = await import("/built/axios.js")
+		const blob = (path) => api.get(path, { responseType: "blob" }).then((answer) => answer.data)
 		const me = (query = "") => api.get("/api/user/me" + query).then((answer) => answer.data.username)
 		const change = (current_password, new_password) => api.post("/api/user/password", { current_password, new_password })
 			.then((answer) => answer.status, (error) => error.response.status)`, "failed")
