@@ -9,7 +9,10 @@ import (
 	"testing"
 )
 
-const passwordPath = "/api/user/password"
+const (
+	loginPath    = "/api/user/login"
+	passwordPath = "/api/user/password"
+)
 
 // signedIn opens a tab in which alice is signed in.
 func signedIn(t *testing.T, settings ...string) (*proxy, *browser) {
@@ -129,6 +132,19 @@ func TestOnlyTheServersWordSignsOut(t *testing.T) {
 	}
 }
 
+// A server that asks for a pause gets it, from all calls.
+func TestServerThatAsksForAPause(t *testing.T) {
+	p, b := signedIn(t)
+	pause := answering(http.StatusTooManyRequests, "application/problem+json", `{"code":"too_many_requests"}`, "Retry-After", "3")
+	p.suffer(only(refreshPath, 1, func(w http.ResponseWriter, r *http.Request, forward http.Handler) {
+		answered(r, forward)
+		pause(w, r, forward)
+	}))
+	b.wants("calls", "sleep(660); return String([await me(), await me()])", "too_many_requests,too_many_requests")
+	p.wantCount(t, refreshPath, 1)
+	b.wants("later", "sleep(3); return String(await me())", "200")
+}
+
 // What was done and not answered is done again, or can be, without a trace.
 func TestLostAnswers(t *testing.T) {
 	p, b := signedIn(t)
@@ -205,6 +221,12 @@ func TestWrongPasswordIsNotRepeated(t *testing.T) {
 	b.wants("a wrong password", "return String(await outcome(client.changePassword('wrong', 'tall ships sail at midnight')))", "invalid_credentials")
 	p.wantCount(t, passwordPath, 1)
 	p.wantCount(t, refreshPath, 0)
+
+	p.suffer(only(passwordPath, 1, unauthorized))
+	b.wants("with a token that is refused", "return String(await outcome(client.changePassword('wrong', 'tall ships sail at midnight')))", "invalid_credentials")
+	p.suffer(only("/api/user/me", 1, unauthorized))
+	b.wants("another such token", "return String(await me())", "200")
+	p.wantCount(t, refreshPath, 2)
 }
 
 // fetch takes what fetch takes.
@@ -301,6 +323,7 @@ func TestBeforeSignIn(t *testing.T) {
 		"LatchkeyError; 422; validation_failed; password must have at least 8 characters; string")
 	b.wants("a good one", "return (await client.register(...alice)).username", "alice")
 	b.wants("taken", "return (await client.register(...alice).catch((error) => error)).message", "Username already exists")
+	p.suffer(only("/api/user/me", 1, unauthorized)) // whoever was just told to sign in first may refresh again
 	b.wants("sign-in", "return String([await client.login(...alice), (await client.me()).username, ...changes])", ",alice,out by this,in by this")
 	b.wants("too many guesses", `
 		let error

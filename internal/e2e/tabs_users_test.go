@@ -53,6 +53,7 @@ func TestTabsLearnOfTheEndOfTheSessionByOneRefresh(t *testing.T) {
 	everywhere(all, "sleep(660); return ''")
 	p.count(refreshPath)
 	wantAll(t, "me", together(all, "return String(await me())"), "invalid_refresh_token")
+	wantAll(t, "me again", everywhere(all, "return String(await me())"), "invalid_refresh_token")
 	everywhere(all, "await navigator.locks.request('latchkey ' + location.origin, () => {}); return ''")
 	p.wantCount(t, refreshPath, 1)
 }
@@ -147,6 +148,14 @@ func TestAnswerReadTooLateIsNoNews(t *testing.T) {
 			all[1].wants("changes", "return changes.join()", "in by this,in by this")
 		})
 	}
+}
+
+// Who is signed out already, in another tab, is signed out.
+func TestLogoutInAllTabsAtOnce(t *testing.T) {
+	p, _ := startProxy(t)
+	all := tabs(t, p, 3)
+	everywhere(all, "await me(); return ''")
+	wantAll(t, "sign-out", together(all, "return await outcome(client.logout())"), "done")
 }
 
 // A sign-out everywhere that alice has asked for ends none of bob's sessions, though he signs in in the middle of it.
