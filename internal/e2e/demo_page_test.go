@@ -6,6 +6,8 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -172,10 +174,19 @@ func preferring(scheme string) chromedp.Action[chromedp.Void] {
 // saves how it looks.
 func (b *browser) look(name string) {
 	b.t.Helper()
+	packages, err := npmPackages()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	axe, err := os.ReadFile(filepath.Join(packages, "axe-core", "axe.min.js"))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	value(b, chromedp.Evaluate[bool](string(axe)+faults+"; true"))
 	for _, scheme := range []string{"light", "dark"} {
 		for _, width := range []int64{1280, 375, 320} {
 			b.run("change the screen", chromedp.EmulateViewport(width, 800), preferring(scheme))
-			for _, fault := range value(b, chromedp.Evaluate[[]string](faults+"; faults()")) {
+			for _, fault := range value(b, chromedp.Evaluate[[]string]("faults()", chromedp.EvalAwaitPromise)) {
 				b.t.Errorf("%s, %s, %d px: %s", name, scheme, width, fault)
 			}
 			b.screenshot(fmt.Sprintf("%s-%s-%d", name, scheme, width))
