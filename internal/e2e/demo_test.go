@@ -211,21 +211,21 @@ func TestDemoByKeyboard(t *testing.T) {
 // On a small screen the message is over the page, but never over what has the focus.
 func TestDemoMessageHidesNoFocus(t *testing.T) {
 	s := startServer(t)
+	s.register(t, "alice")
 	b := openDemo(t, s.url)
 	b.sees("Create an account or log in")
 	b.run("make the window small", chromedp.EmulateViewport(320, 480))
-	b.fill("username", "nobody")
-	b.fill("password", goodPassword)
+	b.fill("new-username", "alice")
+	b.fill("first-password", goodPassword)
 	const middle = `(() => {
 		const { left, right, top, bottom } = document.activeElement.getBoundingClientRect()
 		return document.elementFromPoint((left + right) / 2, (top + bottom) / 2)
 	})()`
-	// The field is just above the lower edge, where the message will be.
-	value(b, chromedp.Evaluate[bool](
-		`scrollBy(0, document.activeElement.getBoundingClientRect().bottom - innerHeight + 10), true`))
+	// The field is just below the upper edge, where the message will be.
+	value(b, chromedp.Evaluate[bool](`scrollBy(0, document.activeElement.getBoundingClientRect().top - 10), true`))
 	b.keys(kb.Enter)
-	b.sees("Username or password is wrong.")
-	b.hasFocus("password")
+	b.sees("Username already exists.")
+	b.hasFocus("first-password")
 	b.holds(middle + ` === document.activeElement`)
 }
 
