@@ -19,7 +19,7 @@ func TestTypesOfTheClient(t *testing.T) {
 		}
 		a.write(name, string(content))
 	}
-	a.run("npm install --no-audit --no-fund --install-links ../latchkey/api/client")
+	a.run(spaExample(t, "install"))
 	shown := regexp.MustCompile("(?s)```js\n(.*?)```").FindStringSubmatch(a.read("../latchkey/api/client/README.md"))
 	if shown == nil {
 		t.Fatal("README.md shows no use")
