@@ -58,7 +58,7 @@ export interface Change {
   signedIn: boolean
   /** The id of the user who is signed in, null if nobody is. */
   userId: string | null
-  /** Who found out or did it: this client, or another one of this origin, which is mostly another tab's. */
+  /** Who did it, or found out: this client or another one of this origin, mostly that of another tab. */
   by: "this" | "another"
 }
 
@@ -92,8 +92,8 @@ export interface ClientOptions {
 /**
  * What a page does with Latchkey. Every call may reject with what fetch rejects with (the network has failed, or nothing
  * came for 15 seconds); one that the server refused rejects with a LatchkeyError. Neither signs anybody out, except the
- * refusal `invalid_refresh_token`: then the session is over, and onChange has said so. Whoever asks again is told the same
- * without a call for 5 seconds, or for as long, up to that, as the server has said in a Retry-After.
+ * refusal `invalid_refresh_token`: then the session is over, and onChange has said so. For 5 seconds after that, further calls
+ * reject likewise without asking the server; so they do after a Retry-After, for as long as it says, up to 5 seconds.
  */
 export interface Client {
   /** Who is signed in: an id, null if nobody is, undefined until the first call has shown it. */
