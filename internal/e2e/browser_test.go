@@ -71,6 +71,17 @@ func startBrowser(t *testing.T, flags ...chromedp.ExecAllocatorOption) *browser 
 	return &browser{t: t, ctx: ctx}
 }
 
+// another opens another tab.
+func (b *browser) another(options ...chromedp.ContextOption) *browser {
+	b.t.Helper()
+	ctx, cancel := chromedp.NewContext(b.ctx, options...)
+	b.t.Cleanup(cancel)
+	if err := chromedp.Do(ctx); err != nil {
+		b.t.Fatal(err)
+	}
+	return &browser{t: b.t, ctx: ctx}
+}
+
 // watch has whatever goes wrong from now on fail the test.
 func (b *browser) watch(base string) {
 	t := b.t
@@ -153,6 +164,12 @@ func click(xpath string) chromedp.Action[chromedp.Void] {
 	}
 }
 
+// typed types over what the field that has the focus holds.
+func typed(text string) chromedp.Action[chromedp.Void] {
+	all := chromedp.KeyEvent("a", chromedp.KeyModifiers(chromedp.ModifierCtrl))
+	return chromedp.Steps(all, chromedp.KeyEvent(text))
+}
+
 // value does the action, as run does, for what it returns.
 func value[T any](b *browser, action chromedp.Action[T]) T {
 	b.t.Helper()
@@ -179,6 +196,18 @@ func (b *browser) until(expression string) {
 			}
 		}
 	}))
+}
+
+// sees waits until the page shows a text.
+func (b *browser) sees(text string) {
+	b.t.Helper()
+	b.until(fmt.Sprintf("document.body.innerText.includes(%q)", text))
+}
+
+// seesNo waits until the page does not show a text any more.
+func (b *browser) seesNo(text string) {
+	b.t.Helper()
+	b.until(fmt.Sprintf("!document.body.innerText.includes(%q)", text))
 }
 
 // shows tells whether the page has the element now.

@@ -23,10 +23,7 @@ func appOf(module, options string) http.Handler {
 		w.Header().Set("Content-Type", "text/javascript")
 		_, _ = fmt.Fprintf(w, "import { createClient as create } from %q\nexport const createClient = () => create(%s)\n", module, options)
 	})
-	routes.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/html")
-		_, _ = w.Write([]byte(`<!doctype html><title>An app</title><link rel="icon" href="data:,">`))
-	})
+	routes.HandleFunc("/", emptyPage)
 	return routes
 }
 
@@ -96,7 +93,7 @@ func TestAppOnAnotherOrigin(t *testing.T) {
 			home.wantCount(t, refreshPath, 0)
 			b.wants("a new password", "return String(await outcome(client.changePassword(alice[1], 'tall ships sail at midnight')))", "done")
 
-			_, phone := post(t, s.url+"/api/user/login", strings.Replace(alice, rightPassword, "tall ships sail at midnight", 1))
+			_, phone := post(t, s.url+"/api/user/login", strings.Replace(alice, goodPassword, "tall ships sail at midnight", 1))
 			all := []*browser{b, b.tab(app.url)}
 			home.count(refreshPath)
 			wantAll(t, "in two tabs", together(all, "return String(await me())"), "200")

@@ -5,74 +5,54 @@ package e2e
 import (
 	"database/sql"
 	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"github.com/chromedp/chromedp"
 )
 
-// gate is what stands between a browser and a server.
-type gate struct {
-	url    string
-	closed atomic.Value // a string: calls whose path begins so are broken off without an answer
-	calls  atomic.Int64 // of the API
+// startDemo starts the program behind a proxy.
+func startDemo(t *testing.T) *proxy {
+	t.Helper()
+	f := newFront(t, "http", "localhost")
+	s := startServer(t, "LATCHKEY_PUBLIC_URL="+f.url)
+	f.open(t, f.proxy, s.url)
+	return f.proxy
 }
 
-const (
-	everything = "/api/"
-	nothing    = "/nothing"
-)
-
-func openGate(t *testing.T, s server) *gate {
-	t.Helper()
-	target, err := url.Parse(s.url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	g := &gate{}
-	g.closed.Store(nothing)
-	proxy := httputil.NewSingleHostReverseProxy(target)
-	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(r.URL.Path, "/api/") {
-			g.calls.Add(1)
-		}
-		if strings.HasPrefix(r.URL.Path, g.closed.Load().(string)) {
+// unreachable breaks off, before they have reached the server, the calls whose path begins so.
+func unreachable(path string) fault {
+	return func(w http.ResponseWriter, r *http.Request, forward http.Handler) {
+		if strings.HasPrefix(r.URL.Path, path) {
 			panic(http.ErrAbortHandler)
 		}
-		proxy.ServeHTTP(w, r)
-	}))
-	t.Cleanup(front.Close)
-	g.url = front.URL
-	return g
+		forward.ServeHTTP(w, r)
+	}
 }
 
 // A server that gives no answer signs nobody out, and loses nothing of what was typed.
 func TestDemoWhileTheServerIsAway(t *testing.T) {
-	g := openGate(t, startServer(t))
-	b := openDemo(t, g.url)
+	p := startDemo(t)
+	b := openDemo(t, p.url)
 	b.expected = []string{"net::ERR_", "Failed to fetch"}
 	b.sees("Create an account or log in")
 
-	g.closed.Store(everything)
+	p.suffer(unreachable("/api/"))
 	b.fill("new-username", "alice")
 	b.fill("first-password", goodPassword)
 	b.press("Create account")
 	b.sees("No answer from the server. Check the connection and try again.")
 	b.look("away-register")
-	g.closed.Store("/api/user/login")
+	p.suffer(unreachable("/api/user/login"))
 	b.press("Create account") // what was typed is still there
 	b.sees("No answer from the server. Check the connection and try again.")
-	g.closed.Store(nothing)
+	p.suffer(nil)
 	b.press("Log in") // and so it is where the account is made and only the sign-in has failed
 	b.sees("Hello, alice")
 	b.look("away-back")
 
-	g.closed.Store(everything)
+	p.suffer(unreachable("/api/"))
 	b.press("Call the protected resource")
 	b.sees("No answer from the server. Check the connection and try again.")
 	b.sees("Hello, alice")
@@ -80,12 +60,12 @@ func TestDemoWhileTheServerIsAway(t *testing.T) {
 	b.run("load the page again", chromedp.Reload())
 	b.sees("Cannot reach the server")
 	b.sees("Nobody has been signed out")
-	b.holds(`document.title === "Cannot reach the server · Latchkey demo"`)
+	b.until(`document.title === "Cannot reach the server · Latchkey demo"`)
 	b.look("away")
 	b.press("Try again")
 	b.run("wait for the second failure", chromedp.WaitEnabled(`//form[@id="again"]/button`))
 	b.sees("Cannot reach the server")
-	g.closed.Store(nothing)
+	p.suffer(nil)
 	b.press("Try again")
 	b.sees("Hello, alice")
 	b.hasFocus("Hello, alice")
@@ -137,12 +117,11 @@ func (s server) lockDatabase(t *testing.T) (release func()) {
 
 // A form that is sent twice is sent once.
 func TestDemoSendsOnce(t *testing.T) {
-	g := openGate(t, startServer(t))
-	b := openDemo(t, g.url)
+	p := startDemo(t)
+	b := openDemo(t, p.url)
 	b.sees("Create an account or log in")
 	b.fill("new-username", "alice")
 	b.fill("first-password", goodPassword)
-	before := g.calls.Load()
 	disabled := value(b, chromedp.Evaluate[bool](`(() => {
 		const button = document.querySelector("#register button")
 		button.click()
@@ -153,7 +132,7 @@ func TestDemoSendsOnce(t *testing.T) {
 		t.Error("the button can be pressed while its call is under way")
 	}
 	b.sees("Hello, alice")
-	if calls := g.calls.Load() - before; calls != 4 { // register, login, me, sessions
-		t.Errorf("%d calls were made, want 4", calls)
+	for _, call := range []string{"register", "login", "me", "sessions"} {
+		p.wantCount(t, "/api/user/"+call, 1)
 	}
 }

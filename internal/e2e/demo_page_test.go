@@ -42,55 +42,28 @@ func (b *browser) openAnother(url string, device bool) *browser {
 	if device {
 		options = append(options, chromedp.WithNewBrowserContext())
 	}
-	ctx, cancel := chromedp.NewContext(b.ctx, options...)
-	b.t.Cleanup(cancel)
-	if err := chromedp.Do(ctx); err != nil {
-		b.t.Fatal(err)
-	}
-	other := &browser{t: b.t, ctx: ctx}
+	other := b.another(options...)
 	other.watch(url)
 	other.run("open the demo", chromedp.Navigate(url+"/demo/"))
 	return other
 }
 
-// holds waits until an expression is true in the page.
-func (b *browser) holds(expression string) {
-	b.t.Helper()
-	poll := chromedp.Poll[bool](expression)
-	b.run("wait until "+expression, func(ctx context.Context, target *chromedp.Target) (none chromedp.Void, err error) {
-		_, err = poll(ctx, target)
-		return none, err
-	})
-}
-
-// sees waits until the page shows a text.
-func (b *browser) sees(text string) {
-	b.t.Helper()
-	b.holds(fmt.Sprintf("document.body.innerText.includes(%q)", text))
-}
-
-// seesNo waits until the page does not show a text any more.
-func (b *browser) seesNo(text string) {
-	b.t.Helper()
-	b.holds(fmt.Sprintf("!document.body.innerText.includes(%q)", text))
-}
-
 // hasFocus waits until a heading or a button with this text, or the field with this id, has the focus and can be used.
 func (b *browser) hasFocus(name string) {
 	b.t.Helper()
-	b.holds(fmt.Sprintf(`(({ textContent, id, disabled }) => [textContent, id].includes(%q) && !disabled)(document.activeElement)`, name))
+	b.until(fmt.Sprintf(`(({ textContent, id, disabled }) => [textContent, id].includes(%q) && !disabled)(document.activeElement)`, name))
 }
 
 // contains waits until a field, by its id, contains a text.
 func (b *browser) contains(id, text string) {
 	b.t.Helper()
-	b.holds(fmt.Sprintf("document.getElementById(%q).value === %q", id, text))
+	b.until(fmt.Sprintf("document.getElementById(%q).value === %q", id, text))
 }
 
 // lists waits until the page lists that many devices.
 func (b *browser) lists(devices int) {
 	b.t.Helper()
-	b.holds(fmt.Sprintf(`document.querySelectorAll("#list li").length === %d`, devices))
+	b.until(fmt.Sprintf(`document.querySelectorAll("#list li").length === %d`, devices))
 }
 
 // press clicks a button that people know by this name.
@@ -103,12 +76,6 @@ func (b *browser) press(button string) {
 func (b *browser) fill(id, text string) {
 	b.t.Helper()
 	b.run("fill "+id, click(fmt.Sprintf(`//input[@id=%q]`, id)), typed(text))
-}
-
-// typed types over what the field that has the focus holds.
-func typed(text string) chromedp.Action[chromedp.Void] {
-	all := chromedp.KeyEvent("a", chromedp.KeyModifiers(chromedp.ModifierCtrl))
-	return chromedp.Steps(all, chromedp.KeyEvent(text))
 }
 
 // register makes an account at a page where nobody is signed in, which signs in too.

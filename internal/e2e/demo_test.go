@@ -29,12 +29,12 @@ func TestDemoByMouse(t *testing.T) {
 	b.look("refused-fields")
 
 	b.register("alice", goodPassword)
-	b.holds(`document.title === "Hello, alice · Latchkey demo"`)
+	b.until(`document.title === "Hello, alice · Latchkey demo"`)
 	b.sees("Roles: none")
 	b.lists(1)
 	b.sees("Chrome on Linux this one")
 	b.look("signed-in")
-	b.holds(`document.querySelector("[role=timer]").closest("[aria-live], [role=status], [role=alert]") === null`)
+	b.until(`document.querySelector("[role=timer]").closest("[aria-live], [role=status], [role=alert]") === null`)
 
 	b.press("Call the protected resource")
 	b.sees("403 Forbidden")
@@ -54,7 +54,7 @@ func TestDemoByMouse(t *testing.T) {
 
 	b.press("Log out")
 	b.sees("You are signed out.")
-	b.holds(`document.title === "Create an account or log in · Latchkey demo"`)
+	b.until(`document.title === "Create an account or log in · Latchkey demo"`)
 	b.fill("username", "alice")
 	b.fill("password", "not this one")
 	b.press("Log in")
@@ -97,7 +97,7 @@ func walkDevices(b *browser, s server) {
 	ended := 0
 	for _, device := range devices {
 		device.press("Call the protected resource")
-		device.holds(`/200 OK|Your session has ended: log in again/.test(document.body.innerText)`)
+		device.until(`/200 OK|Your session has ended: log in again/.test(document.body.innerText)`)
 		if device.shows(`//section[@id="signed-out" and not(@hidden)]`) {
 			ended++
 			device.signIn("alice", goodPassword)
@@ -226,7 +226,7 @@ func TestDemoMessageHidesNoFocus(t *testing.T) {
 	b.keys(kb.Enter)
 	b.sees("Username already exists.")
 	b.hasFocus("first-password")
-	b.holds(middle + ` === document.activeElement`)
+	b.until(middle + ` === document.activeElement`)
 }
 
 // Where scripts are switched off, the page says so.

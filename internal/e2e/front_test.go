@@ -32,14 +32,16 @@ func newFront(t *testing.T, scheme, host string) *front {
 	return &front{&proxy{url: scheme + "://" + host + ":" + port, calls: map[string]int{}}, listening}
 }
 
+func emptyPage(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/html")
+	_, _ = w.Write([]byte(`<!doctype html><title>An app</title><link rel="icon" href="data:,">`))
+}
+
 // open starts it, with pages (nil is empty ones) and, unless its address is empty, with a server behind.
 func (f *front) open(t *testing.T, pages http.Handler, behind string) {
 	t.Helper()
 	if pages == nil {
-		pages = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Content-Type", "text/html")
-			_, _ = w.Write([]byte(`<!doctype html><title>An app</title><link rel="icon" href="data:,">`))
-		})
+		pages = http.HandlerFunc(emptyPage)
 	}
 	routes := http.NewServeMux()
 	routes.Handle("/", pages)
@@ -74,12 +76,7 @@ func spoiled(w http.ResponseWriter, r *http.Request, forward http.Handler) {
 // page opens a page in another tab of the browser.
 func (b *browser) page(url string) *browser {
 	b.t.Helper()
-	ctx, cancel := chromedp.NewContext(b.ctx)
-	b.t.Cleanup(cancel)
-	if err := chromedp.Do(ctx); err != nil {
-		b.t.Fatal(err)
-	}
-	tab := &browser{t: b.t, ctx: ctx}
+	tab := b.another()
 	tab.run("open "+url, chromedp.Navigate(url))
 	return tab
 }

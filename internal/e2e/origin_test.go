@@ -6,9 +6,6 @@ import (
 	"database/sql"
 	_ "embed"
 	"fmt"
-	"net"
-	"net/http"
-	"net/http/httptest"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -23,7 +20,7 @@ import (
 //go:embed testdata/attacks.js
 var attacks string
 
-const alice = `{"username": "alice", "password": "correct horse battery staple"}`
+const alice = `{"username": "alice", "password": "` + goodPassword + `"}`
 
 // inPage runs statements of a script, and returns what it returns.
 func inPage[T any](b *browser, statements string) T {
@@ -89,16 +86,9 @@ func (s server) rows(t *testing.T) []string {
 // site as a server there, and 127.0.0.1, which is another.
 func attacker(t *testing.T) (sameSite, crossSite string) {
 	t.Helper()
-	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/html")
-		_, _ = fmt.Fprint(w, "<!doctype html><title>You have won</title><body></body>")
-	}))
-	t.Cleanup(page.Close)
-	_, port, err := net.SplitHostPort(page.Listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return "http://localhost:" + port, "http://127.0.0.1:" + port
+	page := newFront(t, "http", "localhost")
+	page.open(t, nil, "")
+	return page.url, strings.Replace(page.url, "localhost", "127.0.0.1", 1)
 }
 
 // launch opens the attacker's page in alice's browser and has it try everything; it returns what the page could read.

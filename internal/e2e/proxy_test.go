@@ -3,13 +3,10 @@
 package e2e
 
 import (
-	"fmt"
 	"maps"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
-	"net/url"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -31,37 +28,17 @@ type proxy struct {
 // fault stands in for the network: it calls forward, or not, when it likes, and writes what comes of it, or not.
 type fault func(w http.ResponseWriter, r *http.Request, forward http.Handler)
 
-// startProxy starts the program behind a proxy. The proxy also has an empty page, /blank, for scripts of the tests.
+// startProxy starts the program behind a proxy, which has empty pages besides, for scripts of the tests.
 func startProxy(t *testing.T, settings ...string) (*proxy, server) {
 	t.Helper()
-	p := &proxy{calls: map[string]int{}}
-	listening := httptest.NewUnstartedServer(p)
-	_, port, err := net.SplitHostPort(listening.Listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.url = "http://localhost:" + port
-	s := startServer(t, append([]string{"LATCHKEY_PUBLIC_URL=" + p.url}, settings...)...)
-	target, err := url.Parse(s.url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.forward = &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
-		r.SetURL(target)
-		r.Out.Host = r.In.Host
-	}}
-	listening.Start()
-	t.Cleanup(listening.Close)
-	return p, s
+	f := newFront(t, "http", "localhost")
+	s := startServer(t, append([]string{"LATCHKEY_PUBLIC_URL=" + f.url}, settings...)...)
+	f.open(t, nil, s.url)
+	return f.proxy, s
 }
 
 // ServeHTTP passes a call on, through the fault if there is one.
 func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path == "/blank" {
-		w.Header().Set("Content-Type", "text/html")
-		_, _ = fmt.Fprint(w, `<!doctype html><title>blank</title><link rel="icon" href="data:,">`)
-		return
-	}
 	forward := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p.mu.Lock()
 		p.calls[r.URL.Path]++

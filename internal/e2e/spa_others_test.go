@@ -90,9 +90,7 @@ func axiosAlone(t *testing.T, folder string) {
 
 // The walk with curl; then once more through a network that loses the first answer to the refresh.
 func TestCurlOfSPAPage(t *testing.T) {
-	f := newFront(t, "http", "localhost")
-	s := startServer(t, "LATCHKEY_PUBLIC_URL="+f.url)
-	f.open(t, nil, s.url)
+	f, s := startProxy(t)
 	s.register(t, "alice")
 	a := newApp(t)
 	walk := strings.Replace(spaExample(t, "curl"), "http://localhost:8080", f.url, 1)

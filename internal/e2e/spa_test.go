@@ -112,18 +112,11 @@ func serveExamples(t *testing.T, folder string) (*front, server) {
 	return f, s
 }
 
-// shown waits for the page to show a text.
-func (b *browser) shown(text string) {
-	b.t.Helper()
-	b.until(fmt.Sprintf("document.body.innerText.includes(%q)", text))
-}
-
 // form types into the form of an example, and presses one of its buttons.
 func (b *browser) form(name, password, button string) {
 	b.t.Helper()
 	for label, text := range map[string]string{"Username": name, "Password": password} {
-		b.run("fill in "+label, click(fmt.Sprintf("//input[@aria-label=%q]", label)),
-			chromedp.KeyEvent("a", chromedp.KeyModifiers(chromedp.ModifierCtrl)), chromedp.KeyEvent(text))
+		b.run("fill in "+label, click(fmt.Sprintf("//input[@aria-label=%q]", label)), typed(text))
 	}
 	b.button(button)
 }
@@ -133,10 +126,7 @@ func (b *browser) button(text string) {
 	b.run("press "+text, click(fmt.Sprintf("//button[normalize-space()=%q]", text)))
 }
 
-const (
-	rightPassword = "correct horse battery staple"
-	formShown     = `document.getElementById("form")?.hidden === false`
-)
+const formShown = `document.getElementById("form")?.hidden === false`
 
 func TestExamplesOfSPAPage(t *testing.T) {
 	folder := buildExamples(t)
@@ -182,16 +172,16 @@ func plainPage(t *testing.T, folder string) {
 	b.run("open the page", chromedp.Navigate(f.url))
 	b.until(formShown)
 	b.screenshot("spa-plain-form")
-	b.form("alice", rightPassword, "Sign in")
-	b.shown("Wrong name or password.")
+	b.form("alice", goodPassword, "Sign in")
+	b.sees("Wrong name or password.")
 	b.form("alice", "short", "Sign up")
-	b.shown("The password must have at least 8 characters.")
-	b.form("alice", rightPassword, "Sign up")
-	b.shown("Hello, alice. You are signed in here:")
-	b.shown("(this browser)")
+	b.sees("The password must have at least 8 characters.")
+	b.form("alice", goodPassword, "Sign up")
+	b.sees("Hello, alice. You are signed in here:")
+	b.sees("(this browser)")
 	b.screenshot("spa-plain-home")
 	b.button("Fetch what only admins get")
-	b.shown("The server answered 403.")
+	b.sees("The server answered 403.")
 
 	_, phone := post(t, s.url+"/api/user/login", alice)
 	wantPhoneOut := func() {
@@ -201,18 +191,18 @@ func plainPage(t *testing.T, folder string) {
 		}
 	}
 	b.run("load the page again", chromedp.Reload())
-	b.shown("A phone")
+	b.sees("A phone")
 	b.button("Sign out there")
 	b.until(`document.querySelectorAll("li").length === 1`)
 	wantPhoneOut()
 	b.wantNothingStored()
 
 	other := b.page(f.url)
-	other.shown("Hello, alice")
+	other.sees("Hello, alice")
 	other.button("Sign out")
 	b.until(formShown + ` && document.getElementById("home").hidden`)
-	b.form("alice", rightPassword, "Sign in")
-	other.shown("Hello, alice")
+	b.form("alice", goodPassword, "Sign in")
+	other.sees("Hello, alice")
 	_, phone = post(t, s.url+"/api/user/login", alice)
 	b.button("Sign out everywhere")
 	b.until(formShown)
@@ -226,21 +216,21 @@ func reactPage(t *testing.T, folder string) {
 	b.run("open the page", chromedp.Navigate(f.url+"/react.html"), chromedp.WaitVisible("form"))
 	b.screenshot("spa-react-form")
 	b.form("alice", "not her password", "Sign in")
-	b.shown("wrong")
-	b.form("alice", rightPassword, "Sign in")
-	b.shown("Hello, alice")
+	b.sees("wrong")
+	b.form("alice", goodPassword, "Sign in")
+	b.sees("Hello, alice")
 	b.screenshot("spa-react-home")
 	b.run("load the page again", chromedp.Reload())
-	b.shown("Hello, alice")
+	b.sees("Hello, alice")
 
 	other := b.page(f.url + "/react.html")
-	other.shown("Hello, alice")
+	other.sees("Hello, alice")
 	other.button("Sign out")
 	b.run("see the form", chromedp.WaitVisible("form"))
-	other.form("bob", rightPassword, "Sign in")
-	b.shown("Hello, bob")
-	inPage[bool](other, `await (await import("/client.js")).createClient().login("alice", "`+rightPassword+`"); return true`)
-	b.shown("Hello, alice")
+	other.form("bob", goodPassword, "Sign in")
+	b.sees("Hello, bob")
+	inPage[bool](other, `await (await import("/client.js")).createClient().login("alice", "`+goodPassword+`"); return true`)
+	b.sees("Hello, alice")
 	b.wantNothingStored()
 }
 
@@ -249,8 +239,8 @@ func reactOffline(t *testing.T, folder string) {
 	f.suffer(answering(http.StatusBadGateway, "text/html", ""))
 	b := startBrowser(t)
 	b.run("open the page", chromedp.Navigate(f.url+"/react.html"))
-	b.shown("Loading")
-	b.shown("No connection. Try again.")
+	b.sees("Loading")
+	b.sees("No connection. Try again.")
 	f.suffer(nil)
 	b.button("No connection. Try again.")
 	b.run("see the form", chromedp.WaitVisible("form"))
@@ -263,8 +253,8 @@ func typedCalls(t *testing.T, folder string) {
 	for _, want := range []string{"forbidden", "user.login"} {
 		b.run("open the page", chromedp.Navigate(f.url))
 		b.until(formShown)
-		b.form("alice", rightPassword, "Sign in")
-		b.shown("Hello, alice")
+		b.form("alice", goodPassword, "Sign in")
+		b.sees("Hello, alice")
 		inPage[bool](b, `window.newest = (await import("/built/api.js")).newestEvents; return true`)
 		// Events come a second late.
 		b.until(fmt.Sprintf(`newest().then((events) => { window.events = String(events) }) && window.events?.includes(%q)`, want))

@@ -15,7 +15,7 @@ const (
 	// protectedPath answers GET with 200 for admins, 403 for other users and 401 without an access token.
 	protectedPath = "/api/user/protected"
 	// credentials is the body of both register and login, for one user name.
-	credentials = `{"username": "%s", "password": "correct horse battery staple"}`
+	credentials = `{"username": "%s", "password": "` + goodPassword + `"}`
 )
 
 // TestSwaggerUI does what a developer does at /swagger/, by mouse and keyboard in a real browser: registers,
@@ -98,11 +98,7 @@ func (b *browser) execute(method, path, body, status string) string {
 		b.run(what+": clear", click(within("btn-clear")), chromedp.WaitNotPresent(within("live-responses-table")))
 	}
 	if body != "" {
-		b.run(what+": fill",
-			click(within("body-param__text")),
-			chromedp.KeyEvent("a", chromedp.KeyModifiers(chromedp.ModifierCtrl)),
-			chromedp.KeyEvent(body),
-		)
+		b.run(what+": fill", click(within("body-param__text")), typed(body))
 	}
 	b.run(what+": execute", click(within("execute")))
 	answer := value(b, chromedp.Text(within("live-responses-table")+`/tbody/tr`))

@@ -19,12 +19,7 @@ import (
 // tab opens another tab in the browser, with a client of its own in it: `client`, and in `changes` what it was told.
 func (b *browser) tab(page string) *browser {
 	b.t.Helper()
-	ctx, cancel := chromedp.NewContext(b.ctx)
-	b.t.Cleanup(cancel)
-	if err := chromedp.Do(ctx); err != nil {
-		b.t.Fatal(err)
-	}
-	tab := &browser{t: b.t, ctx: ctx}
+	tab := b.another()
 	tab.open(page)
 	return tab
 }

@@ -65,7 +65,7 @@ func TestPageThatComesBackSignedOutAsksWhoIsSignedIn(t *testing.T) {
 	inPage[bool](b, "await client.logout(); await navigator.locks.request('latchkey ' + location.origin, () => {}); setTimeout(() => { location.href = '/blank?elsewhere' }); return true")
 	b.until("location.search === '?elsewhere' && document.readyState === 'complete'")
 	inPage[bool](b, `await fetch('/api/user/login', { method: 'POST', headers: { 'Content-Type': 'application/json' },
-		body: '{"username": "alice", "password": "correct horse battery staple"}' }); setTimeout(() => history.back()); return true`)
+		body: '`+alice+`' }); setTimeout(() => history.back()); return true`)
 	b.until("globalThis.client?.userId !== undefined && !location.search")
 	b.until("client.userId !== null")
 	b.wants("changes", "return changes.join()", "in by this,out by this,in by this")
