@@ -63,7 +63,6 @@ export function createClient({ baseURL = location.origin, origins = [] } = {}) {
   let grant = null // { token, userId, renewAt, expiresAt }
   let refreshing = null
   let news = 0 // counts what adopt was told
-  let onNews
   let settled
   let resting = { until: 0 } // no refresh before that, on the performance clock: error is what it would come to
   const futile = {} // by origin: no refresh because of a 401 before that
@@ -88,7 +87,7 @@ export function createClient({ baseURL = location.origin, origins = [] } = {}) {
     }
   }
 
-  // What other tabs have told since a refresh began is newer than its answer, which was read late.
+  // What other tabs have told since a refresh began is newer than its answer, which is read late.
   function publish(tokens, since = news) {
     if (news !== since) return
     adopt(tokens, "this")
@@ -96,10 +95,7 @@ export function createClient({ baseURL = location.origin, origins = [] } = {}) {
     settled = pause(settleDelay)
   }
 
-  channel.onmessage = ({ data }) => {
-    adopt(data, "another")
-    onNews?.()
-  }
+  channel.onmessage = ({ data }) => adopt(data, "another")
 
   // alone runs work while no other tab, and nothing else in this one, does such work. The lock outlasts the result: the
   // next tab to hold it has heard of what came before. From a tab that the system has put to sleep it is taken away; the
@@ -139,8 +135,9 @@ export function createClient({ baseURL = location.origin, origins = [] } = {}) {
     try {
       await begin("refresh", undefined, since)
     } catch (error) {
+      if (news !== since) return
       // Only the server's own word ends a session: not the network's, and not that of a proxy.
-      if (error.code === "invalid_refresh_token") publish(null, since)
+      if (error.code === "invalid_refresh_token") publish(null)
       throw error
     }
   }
@@ -149,10 +146,7 @@ export function createClient({ baseURL = location.origin, origins = [] } = {}) {
     const since = news
     for (let attempt = 1; ; attempt++) {
       try {
-        return await Promise.race([
-          new Promise((resolve) => { onNews = resolve }),
-          alone(() => renewOnce(since)),
-        ])
+        return await alone(() => renewOnce(since))
       } catch (error) {
         const wait = 1000 * (error.retryAfter ?? attempt * (0.3 + 0.4 * Math.random()))
         if (error.status < 500 || attempt === tries || wait > rest) {
