@@ -40,6 +40,8 @@ func echo(t *testing.T, start func(*httptest.Server)) *httptest.Server {
 		mu.Lock()
 		defer mu.Unlock()
 		if refused[r.URL.Path]++; refused[r.URL.Path] <= n {
+			h.Set("WWW-Authenticate", "Bearer") // which means something else where Latchkey says it
+			h.Set("Access-Control-Expose-Headers", "WWW-Authenticate")
 			w.WriteHeader(http.StatusUnauthorized)
 			return
 		}
