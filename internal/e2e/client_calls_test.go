@@ -117,6 +117,34 @@ func TestCallIsMadeAgainWithItsBody(t *testing.T) {
 	}
 }
 
+// The client's own calls wait for 15 seconds, and no longer.
+func TestCallWithoutAnswerIsGivenUp(t *testing.T) {
+	p, b := signedIn(t)
+	p.suffer(only("/api/user/me", 1, func(_ http.ResponseWriter, r *http.Request, _ http.Handler) { <-r.Context().Done() }))
+	b.wants("me", `
+		const timeout = AbortSignal.timeout.bind(AbortSignal)
+		AbortSignal.timeout = (ms) => timeout(ms === 15_000 ? 500 : ms)
+		return String(await outcome(client.me()))`, "TimeoutError")
+}
+
+// The refusal of a token that another call has had renewed by then is no reason to renew the new one.
+func TestLateRefusalCostsNoRefresh(t *testing.T) {
+	p, b := signedIn(t)
+	reached, released := make(chan struct{}), make(chan struct{})
+	p.suffer(only("/api/user/me", 1, func(w http.ResponseWriter, r *http.Request, forward http.Handler) {
+		close(reached)
+		<-released
+		unauthorized(w, r, forward)
+	}))
+	inPage[bool](b, "window.late = outcome(client.fetch('/api/user/me?late')); return true")
+	await(t, reached)
+	p.suffer(only("/api/user/me", 1, unauthorized))
+	b.wants("another", "return String(await me())", "200")
+	close(released)
+	b.wants("the late one", "return String(await late)", "200")
+	p.wantCount(t, refreshPath, 1)
+}
+
 // A stream cannot be sent twice: its call is not made again, and the next one has a new token.
 func TestStreamsAreSent(t *testing.T) {
 	_, b := signedIn(t)

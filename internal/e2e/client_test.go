@@ -273,6 +273,7 @@ func TestAbort(t *testing.T) {
 	inPage[bool](b, "sleep(660); window.other = me(); "+aborting+"; return true")
 	await(t, reached)
 	b.wants("in a refresh", "return await abort()", "AbortError")
+	b.wants("before it", `return await outcome(client.fetch("/api/user/me", { signal: AbortSignal.abort() }))`, "AbortError")
 	release()
 	b.wants("the other call", "return String(await other)", "200")
 	p.wantCount(t, refreshPath, 1)
