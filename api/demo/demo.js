@@ -222,5 +222,4 @@ function tick() {
 }
 
 setInterval(tick, 500)
-$("starting").hidden = false
 start()

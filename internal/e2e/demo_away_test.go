@@ -31,6 +31,16 @@ func unreachable(path string) fault {
 	}
 }
 
+// A page whose program does not come says so, instead of staying empty.
+func TestDemoWithoutItsFiles(t *testing.T) {
+	for _, missing := range []string{"/demo/demo.js", "/client.js"} {
+		p := startDemo(t)
+		p.suffer(only(missing, 100, answering(http.StatusNotFound, "text/plain", "")))
+		b := startBrowser(t)
+		b.run("open the demo", chromedp.Navigate(p.url+"/demo/"), chromedp.WaitVisible(`//p[contains(., "could not be loaded")]`))
+	}
+}
+
 // A server that gives no answer signs nobody out, and loses nothing of what was typed.
 func TestDemoWhileTheServerIsAway(t *testing.T) {
 	p := startDemo(t)
