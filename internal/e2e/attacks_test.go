@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"latchkey/internal/store/storetest"
+
 	"github.com/chromedp/chromedp"
 	_ "modernc.org/sqlite" // the server's database, to look into
 )
@@ -56,28 +58,7 @@ func (s server) rows(t *testing.T) []string {
 	defer func() { _ = db.Close() }()
 	var found []string
 	for _, query := range []string{"SELECT * FROM users ORDER BY id", "SELECT * FROM sessions ORDER BY id"} {
-		rows, err := db.QueryContext(t.Context(), query)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = rows.Close() }()
-		columns, err := rows.Columns()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for rows.Next() {
-			row, into := make([]any, len(columns)), make([]any, len(columns))
-			for i := range row {
-				into[i] = &row[i]
-			}
-			if err := rows.Scan(into...); err != nil {
-				t.Fatal(err)
-			}
-			found = append(found, fmt.Sprint(row))
-		}
-		if err := rows.Err(); err != nil {
-			t.Fatal(err)
-		}
+		found = append(found, storetest.Rows(t, db, query)...)
 	}
 	return found
 }
