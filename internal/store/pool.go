@@ -42,6 +42,8 @@ type pool struct {
 	retries prometheus.Counter
 	// refused says that the disk did not take a write: see Store.writable.
 	refused *atomic.Bool
+	// group has single writes share transactions; nil where a commit is not what they wait for.
+	group *group
 }
 
 // newPool takes over connections, and makes a pool of so many of them.
@@ -59,11 +61,17 @@ func (p pool) enter(ctx context.Context) (leave func(), err error) {
 	if p.places == nil {
 		return func() {}, nil
 	}
+	leave = func() { <-p.places }
+	select {
+	case p.places <- struct{}{}:
+		return leave, nil
+	default:
+	}
 	patience := time.NewTimer(connectionWait)
 	defer patience.Stop()
 	select {
 	case p.places <- struct{}{}:
-		return func() { <-p.places }, nil
+		return leave, nil
 	case <-patience.C:
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, errNoConnection)
 	case <-ctx.Done():
@@ -73,11 +81,19 @@ func (p pool) enter(ctx context.Context) (leave func(), err error) {
 
 // run executes one statement, and returns how many rows it touched. reading says that it changes nothing.
 func (p pool) run(ctx context.Context, reading bool, statement func(db *gorm.DB) *gorm.DB) (rows int64, err error) {
+	if p.group != nil && !reading {
+		return p.group.run(ctx, p, statement)
+	}
 	leave, err := p.enter(ctx)
 	if err != nil {
 		return 0, err
 	}
 	defer leave()
+	return p.execute(ctx, reading, statement)
+}
+
+// execute is run for one who has a place.
+func (p pool) execute(ctx context.Context, reading bool, statement func(db *gorm.DB) *gorm.DB) (rows int64, err error) {
 	err = p.retry(ctx, func() (undone bool, err error) {
 		limited, cancel := context.WithTimeout(ctx, statementTime)
 		defer cancel()

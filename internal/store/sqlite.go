@@ -63,6 +63,7 @@ func openSQLite(path string) (*Store, error) {
 			return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), s.Close())
 		}
 	}
+	s.writers.group = new(group)
 	s.prober = prober.db
 	return s, s.useMigrations("sqlite", database.DialectSQLite3, s.writers.db)
 }
