@@ -49,6 +49,10 @@ cover: ## show how much of the code the tests reach
 bench: ## run the benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
 
+.PHONY: load
+load: build ## measure the server beside the limits of this machine; LOAD='-h' lists what can be chosen
+	go run ./internal/load $(LOAD)
+
 .PHONY: fuzz
 FUZZTIME ?= 30s
 fuzz: ## fuzz each parser of input for FUZZTIME (30s)

@@ -36,11 +36,15 @@ func newLogger(c *config.Config, w io.Writer) *slog.Logger {
 // The formats escape what is below a space; of the rest, JSON lets all through and text the delete character.
 func visible(_ []string, a slog.Attr) slog.Attr {
 	var text string
-	switch value := a.Value.Any().(type) {
-	case string:
-		text = value
-	case error:
-		text = value.Error()
+	switch a.Value.Kind() {
+	case slog.KindString:
+		text = a.Value.String()
+	case slog.KindAny:
+		err, isError := a.Value.Any().(error)
+		if !isError {
+			return a
+		}
+		text = err.Error()
 	default:
 		return a
 	}

@@ -85,21 +85,26 @@ func New(logger *slog.Logger, registry prometheus.Registerer) *Log {
 	return &Log{logger: logger, counts: counts, dropped: dropped}
 }
 
-// origin is the request that an event came with.
-type origin struct{ requestID, address string }
+// Origin is the request that an event came with: its id and its client's address, or "".
+type Origin struct{ RequestID, Address string }
 
 type originKey struct{}
 
-// WithOrigin returns a context whose events carry the id and the client address of a request.
-func WithOrigin(ctx context.Context, requestID, address string) context.Context {
-	return context.WithValue(ctx, originKey{}, origin{requestID, address})
+// WithOrigin returns a context whose events carry an origin.
+func WithOrigin(ctx context.Context, o Origin) context.Context {
+	return context.WithValue(ctx, originKey{}, o)
+}
+
+// OriginOf returns the origin that a context carries.
+func OriginOf(ctx context.Context) Origin {
+	o, _ := ctx.Value(originKey{}).(Origin)
+	return o
 }
 
 // Record records an event.
 func (l *Log) Record(ctx context.Context, e Event) {
-	if o, ok := ctx.Value(originKey{}).(origin); ok {
-		e.Address, e.RequestID = o.address, o.requestID
-	}
+	o := OriginOf(ctx)
+	e.Address, e.RequestID = o.Address, o.RequestID
 	l.counts.WithLabelValues(string(e.Action), e.Result).Inc()
 	level := slog.LevelInfo
 	if e.Action == Reuse {

@@ -48,7 +48,7 @@ func record(t *testing.T, ctx context.Context, events ...Event) []map[string]any
 
 func TestRecordLogsTheFieldsThatAreKnown(t *testing.T) {
 	plain := t.Context()
-	request := WithOrigin(plain, "request-1", "192.0.2.1")
+	request := WithOrigin(plain, Origin{"request-1", "192.0.2.1"})
 	tests := map[string]struct {
 		ctx   context.Context
 		event Event
@@ -90,7 +90,7 @@ func TestRecordLogsTheFieldsThatAreKnown(t *testing.T) {
 }
 
 func TestInnermostOriginCounts(t *testing.T) {
-	ctx := WithOrigin(WithOrigin(t.Context(), "outer", "192.0.2.1"), "inner", "192.0.2.2")
+	ctx := WithOrigin(WithOrigin(t.Context(), Origin{"outer", "192.0.2.1"}), Origin{"inner", "192.0.2.2"})
 	line := record(t, ctx, Event{Action: Login, Result: "ok"})[0]
 	if line["request_id"] != "inner" || line["address"] != "192.0.2.2" {
 		t.Errorf("the line has %v", line)
@@ -99,7 +99,7 @@ func TestInnermostOriginCounts(t *testing.T) {
 
 func TestWhatARequestSaysCannotForgeALine(t *testing.T) {
 	evil := "x\n{\"action\":\"user.login\",\"result\":\"ok\"}\r\n\x1b[31m\u202e\x00\xff"
-	lines := record(t, WithOrigin(t.Context(), evil, evil), Event{Action: Login, Result: "ok"}) // one event, one line
+	lines := record(t, WithOrigin(t.Context(), Origin{evil, evil}), Event{Action: Login, Result: "ok"}) // one event, one line
 	if lines[0]["action"] != "user.login" || lines[0]["request_id"] == "" {
 		t.Errorf("the line has %v", lines[0])
 	}
@@ -136,7 +136,7 @@ func TestEventsAreCountedByActionAndResultAlone(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 10 {
 		wg.Go(func() {
-			ctx := WithOrigin(t.Context(), uuid.NewString(), "192.0.2.1")
+			ctx := WithOrigin(t.Context(), Origin{uuid.NewString(), "192.0.2.1"})
 			log.Record(ctx, Event{Action: Login, Result: "ok", UserID: uuid.New(), SessionID: uuid.New()}) // ids in a label would make a series for each
 			if i%2 == 0 {
 				log.Record(ctx, Event{Action: Login, Result: "wrong_password"})

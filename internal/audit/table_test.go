@@ -117,7 +117,7 @@ func TestEventsAreKeptWithinASecond(t *testing.T) {
 		d := &database{}
 		log, _ := keeper(t, d)
 		began := time.Now().UTC()
-		ctx := WithOrigin(t.Context(), "request-1", "192.0.2.1")
+		ctx := WithOrigin(t.Context(), Origin{"request-1", "192.0.2.1"})
 		log.Record(ctx, Event{Action: Refresh, Result: "rotate", UserID: userID, SessionID: sessionID, NameHash: "hash"})
 		if _, calls := d.state(); calls != 0 {
 			t.Error("Record has written by itself: a request would wait for it")
@@ -309,7 +309,7 @@ func TestOverlongValuesAreCut(t *testing.T) {
 		d := &database{}
 		log, _ := keeper(t, d)
 		long := strings.Repeat("x", 1000)
-		log.Record(WithOrigin(t.Context(), long, long), known(1))
+		log.Record(WithOrigin(t.Context(), Origin{long, long}), known(1))
 		time.Sleep(time.Second)
 		synctest.Wait()
 		events, _ := d.state()

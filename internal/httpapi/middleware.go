@@ -2,7 +2,9 @@ package httpapi
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/netip"
 	"regexp"
@@ -48,50 +50,58 @@ func (w partingWriter) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-type requestIDKey struct{}
-
 // requestID returns the id of the request that a context belongs to.
-func requestID(ctx context.Context) string {
-	id, _ := ctx.Value(requestIDKey{}).(string)
-	return id
+func requestID(ctx context.Context) string { return audit.OriginOf(ctx).RequestID }
+
+// clientAddress returns the address of a request's client, which is not valid if it is not known.
+func clientAddress(r *http.Request) netip.Addr {
+	address, _ := netip.ParseAddr(audit.OriginOf(r.Context()).Address)
+	return address
 }
 
 var wellFormedID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
-// identify gives the request an id: the client's, if it cannot forge or break a log line, or a new one.
-func identify(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		id := r.Header.Get("X-Request-Id")
-		if !wellFormedID.MatchString(id) {
-			id = uuid.NewString()
+// identify says where a request comes from: its id, which is the client's, if it cannot forge or break a log line, or a new
+// one, and the client's address. It also gives the request its deadline, so that all of this is one context.
+func (s *server) identify(next http.Handler) http.Handler {
+	return s.behindProxies(func(w http.ResponseWriter, r *http.Request, client netip.Addr) {
+		origin := audit.Origin{RequestID: r.Header.Get("X-Request-Id")}
+		if !wellFormedID.MatchString(origin.RequestID) {
+			origin.RequestID = uuid.NewString()
 		}
-		w.Header().Set("X-Request-Id", id)
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), requestIDKey{}, id)))
+		if client.IsValid() {
+			origin.Address = client.String()
+		}
+		w.Header().Set("X-Request-Id", origin.RequestID)
+		ctx, cancel := context.WithTimeout(audit.WithOrigin(r.Context(), origin), requestDeadline)
+		defer cancel()
+		next.ServeHTTP(w, r.WithContext(ctx))
 	})
 }
 
-// clientAddress finds the client: the peer of the connection, or, where that is a trusted proxy, the last hop of
+// behindProxies finds the client: the peer of the connection, or, where that is a trusted proxy, the last hop of
 // X-Forwarded-For that is not one; where that header says nothing usable, the proxy itself.
-func (s *server) clientAddress() func(http.Handler) http.Handler {
+func (s *server) behindProxies(next func(http.ResponseWriter, *http.Request, netip.Addr)) http.Handler {
+	peer := func(w http.ResponseWriter, r *http.Request) {
+		address, _ := netip.ParseAddrPort(r.RemoteAddr)
+		next(w, r, address.Addr().Unmap())
+	}
 	if len(s.Config.TrustedProxies) == 0 {
-		return middleware.ClientIPFromRemoteAddr
+		return http.HandlerFunc(peer)
 	}
-	return func(next http.Handler) http.Handler {
-		peer := middleware.ClientIPFromRemoteAddr(next)
-		forwarded := middleware.ClientIPFromXFF(s.Config.TrustedProxies...)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if middleware.GetClientIPAddr(r.Context()).IsValid() {
-				next.ServeHTTP(w, r)
-				return
-			}
-			peer.ServeHTTP(w, r)
-		}))
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if hops := r.Header["X-Forwarded-For"]; len(hops) > 0 {
-				r.Header["X-Forwarded-For"] = []string{withoutPorts(strings.Join(hops, ","))}
-			}
-			forwarded.ServeHTTP(w, r)
-		})
-	}
+	forwarded := middleware.ClientIPFromXFF(s.Config.TrustedProxies...)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if client := middleware.GetClientIPAddr(r.Context()); client.IsValid() {
+			next(w, r, client)
+			return
+		}
+		peer(w, r)
+	}))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if hops := r.Header["X-Forwarded-For"]; len(hops) > 0 {
+			r.Header["X-Forwarded-For"] = []string{withoutPorts(strings.Join(hops, ","))}
+		}
+		forwarded.ServeHTTP(w, r)
+	})
 }
 
 // withoutPorts takes the ports, and the brackets that go with them, off a list of addresses. Azure's proxies write
@@ -109,23 +119,24 @@ func withoutPorts(hops string) string {
 	return strings.Join(list, ",")
 }
 
-// observe logs each request and tells the audit log where it came from. The path is logged as the route that matched,
-// so that nothing a client puts into a path or a query gets into the log.
+// observe logs each request. The path is logged as the route that matched, so that nothing a client puts into a path or a
+// query gets into the log.
 func (s *server) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		started := time.Now()
-		id, address := requestID(r.Context()), middleware.GetClientIP(r.Context())
 		wrapped := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
-		next.ServeHTTP(wrapped, r.WithContext(audit.WithOrigin(r.Context(), id, address)))
+		next.ServeHTTP(wrapped, r)
 		route := "none"
 		if matched := chi.RouteContext(r.Context()); matched != nil && matched.RoutePattern() != "" {
 			route = matched.RoutePattern()
 		}
-		attributes := []slog.Attr{
+		origin := audit.OriginOf(r.Context())
+		attributes := make([]slog.Attr, 0, 7)
+		attributes = append(attributes,
 			slog.String("method", knownMethod(r.Method)), slog.String("route", route), slog.Int("status", wrapped.Status()),
-			slog.Float64("took_ms", float64(time.Since(started).Microseconds())/1000), slog.String("address", address), slog.String("request_id", id),
-		}
-		if r.Context().Err() != nil { // then the status tells nothing about the server, and nobody has seen it
+			slog.Float64("took_ms", float64(time.Since(started).Microseconds())/1000),
+			slog.String("address", origin.Address), slog.String("request_id", origin.RequestID))
+		if errors.Is(r.Context().Err(), context.Canceled) { // then the status tells nothing about the server, and nobody has seen it
 			attributes = append(attributes, slog.Bool("client_left", true))
 		}
 		s.Logger.LogAttrs(r.Context(), slog.LevelInfo, "request", attributes...)
@@ -163,26 +174,20 @@ func (s *server) recoverPanic(next http.Handler) http.Handler {
 // secure sets the headers of every answer. There is nothing here to cache, to frame or to run; pages that are
 // documents set a policy of their own.
 func (s *server) secure(next http.Handler) http.Handler {
+	headers := http.Header{
+		"Cache-Control":                {"no-store"},
+		"X-Content-Type-Options":       {"nosniff"},
+		"Referrer-Policy":              {"no-referrer"},
+		"Content-Security-Policy":      {"default-src 'none'; frame-ancestors 'none'"},
+		"Cross-Origin-Opener-Policy":   {"same-origin"},
+		"Cross-Origin-Resource-Policy": {"same-origin"},
+	}
+	if s.Config.SecureCookies() {
+		headers["Strict-Transport-Security"] = []string{"max-age=31536000; includeSubDomains"}
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h := w.Header()
-		h.Set("Cache-Control", "no-store")
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Referrer-Policy", "no-referrer")
-		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-		h.Set("Cross-Origin-Opener-Policy", "same-origin")
-		h.Set("Cross-Origin-Resource-Policy", "same-origin")
-		if s.Config.SecureCookies() {
-			h.Set("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
-		}
+		maps.Copy(w.Header(), headers) // the values are shared: whoever wants others sets them, and changes none
 		next.ServeHTTP(w, r)
-	})
-}
-
-func deadline(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), requestDeadline)
-		defer cancel()
-		next.ServeHTTP(w, r.WithContext(ctx))
 	})
 }
 
@@ -232,7 +237,9 @@ func (s *server) limitSize(next http.Handler) http.Handler {
 		case r.ContentLength > maxBody:
 			s.writeProblem(w, r, errBodyTooLarge)
 		default:
-			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+			if r.Body != http.NoBody {
+				r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+			}
 			next.ServeHTTP(w, r)
 		}
 	})

@@ -64,12 +64,10 @@ func (s *server) routes() chi.Router {
 	r := chi.NewRouter()
 	r.Use(
 		s.partWithConnections,
-		identify,
-		s.clientAddress(),
+		s.identify,
 		s.observe,
 		s.secure,
 		s.recoverPanic,
-		deadline,
 		s.sharedWithOrigins(),
 		s.refuseCrossOrigin,
 		s.limitSize,
@@ -85,24 +83,22 @@ func (s *server) routes() chi.Router {
 		return errMethod
 	}))
 
-	r.Route("/api/user", func(r chi.Router) {
-		r.Post("/register", s.handle(s.register))
-		r.Post("/login", s.handle(s.login))
-		r.Post("/refresh", s.handle(s.refresh))
-		r.Post("/logout", s.handle(s.logout))
-		r.Group(func(r chi.Router) {
-			r.Use(s.authenticate)
-			r.Get("/me", s.handle(s.me))
-			r.With(s.requireRole("admin")).Get("/protected", s.handle(s.protected))
-			r.Get("/sessions", s.handle(s.listSessions))
-			r.Delete("/sessions", s.handle(s.endOtherSessions))
-			r.Delete("/sessions/{id}", s.handle(s.endSession))
-			r.Post("/password", s.handle(s.changePassword))
-		})
-	})
+	r.Post("/api/user/register", s.handle(s.register))
+	r.Post("/api/user/login", s.handle(s.login))
+	r.Post("/api/user/refresh", s.handle(s.refresh))
+	r.Post("/api/user/logout", s.handle(s.logout))
 	r.Group(func(r chi.Router) {
-		r.Use(s.authenticate, s.requireRole("admin"))
-		r.Get("/api/admin/audit", s.handle(s.listEvents))
+		r.Use(s.authenticate)
+		r.Get("/api/user/me", s.handle(s.me))
+		r.Get("/api/user/sessions", s.handle(s.listSessions))
+		r.Delete("/api/user/sessions", s.handle(s.endOtherSessions))
+		r.Delete("/api/user/sessions/{id}", s.handle(s.endSession))
+		r.Post("/api/user/password", s.handle(s.changePassword))
+		r.Group(func(r chi.Router) {
+			r.Use(s.requireRole("admin"))
+			r.Get("/api/user/protected", s.handle(s.protected))
+			r.Get("/api/admin/audit", s.handle(s.listEvents))
+		})
 	})
 	r.Get("/.well-known/jwks.json", s.handle(s.jwks))
 	r.Get("/livez", s.handle(s.live))

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-chi/chi/v5/middleware"
 	"github.com/google/uuid"
 
 	"latchkey/internal/account"
@@ -52,7 +51,7 @@ func (s *server) register(w http.ResponseWriter, r *http.Request) error {
 	if err := decode(r, &in); err != nil {
 		return err
 	}
-	address := middleware.GetClientIPAddr(r.Context())
+	address := clientAddress(r)
 	if err := s.throttle(r, s.registrations, "register"); err != nil {
 		return err
 	}
@@ -72,7 +71,7 @@ func (s *server) login(w http.ResponseWriter, r *http.Request) error {
 	if err := decode(r, &in); err != nil {
 		return err
 	}
-	address := middleware.GetClientIPAddr(r.Context())
+	address := clientAddress(r)
 	if err := s.throttle(r, s.logins, "login"); err != nil {
 		return err
 	}
@@ -153,7 +152,7 @@ func (s *server) changePassword(w http.ResponseWriter, r *http.Request) error {
 	}
 	err := s.Accounts.ChangePassword(r.Context(), principal(r), *in.CurrentPassword, *in.NewPassword)
 	if !isGuess(err) {
-		s.logins.refund(middleware.GetClientIPAddr(r.Context()))
+		s.logins.refund(clientAddress(r))
 	}
 	if errors.Is(err, account.ErrInvalidCredentials) {
 		return errWrongPassword
@@ -166,7 +165,7 @@ func (s *server) changePassword(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *server) throttle(r *http.Request, l *limiter, name string) error {
-	err := l.charge(middleware.GetClientIPAddr(r.Context()))
+	err := l.charge(clientAddress(r))
 	if err != nil {
 		s.Audit.Record(r.Context(), audit.Event{Action: audit.Throttle, Result: name})
 	}

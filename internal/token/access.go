@@ -1,6 +1,7 @@
 package token
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/uuid"
+	lru "github.com/hashicorp/golang-lru/v2"
 )
 
 const (
@@ -91,14 +93,23 @@ type Issuer struct {
 	audience string
 	now      func() time.Time
 	parser   *jwt.Parser
+	// validator is the part of parser that checks the claims.
+	validator *jwt.Validator
 }
 
-// keySet is what follows from the keys, computed once. It does not change.
+// keySet is what follows from the keys, computed once.
 type keySet struct {
 	keys     Keys
 	byHeader map[string]Key
 	jwks     []byte
+	// verified are the tokens whose signature by one of the keys has been verified, by SHA-256 of the whole token. Only such
+	// a token gets in, so nobody else can fill it, and when the keys change it begins anew. What depends on the time is
+	// checked at each use.
+	verified *lru.Cache[[sha256.Size]byte, claims]
 }
+
+// maxVerified bounds the tokens that are remembered, to some 20 MiB. Beyond it, those not seen for longest cost a verification again.
+const maxVerified = 50_000
 
 // NewIssuer makes an Issuer of keys as SetKeys takes them. now is the clock, for tests to set.
 func NewIssuer(keys Keys, issuer, audience string, now func() time.Time) (*Issuer, error) {
@@ -106,12 +117,13 @@ func NewIssuer(keys Keys, issuer, audience string, now func() time.Time) (*Issue
 	if err := i.SetKeys(keys); err != nil {
 		return nil, err
 	}
-	i.parser = jwt.NewParser(
+	options := []jwt.ParserOption{
 		jwt.WithValidMethods([]string{jwt.SigningMethodES256.Alg()}),
 		jwt.WithIssuer(issuer), jwt.WithAudience(audience),
 		jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithNotBeforeRequired(),
 		jwt.WithLeeway(Leeway), jwt.WithStrictDecoding(), jwt.WithTimeFunc(now),
-	)
+	}
+	i.parser, i.validator = jwt.NewParser(options...), jwt.NewValidator(options...)
 	return i, nil
 }
 
@@ -125,7 +137,11 @@ func (i *Issuer) SetKeys(keys Keys) error {
 	if err != nil {
 		return err
 	}
-	set := &keySet{keys: slices.Clone(keys), byHeader: make(map[string]Key, len(keys)), jwks: jwks}
+	verified, err := lru.New[[sha256.Size]byte, claims](maxVerified)
+	if err != nil {
+		return fmt.Errorf("make room for verified tokens: %w", err)
+	}
+	set := &keySet{keys: slices.Clone(keys), byHeader: make(map[string]Key, len(keys)), jwks: jwks, verified: verified}
 	for _, key := range keys {
 		if _, twice := set.byHeader[key.header]; twice {
 			return fmt.Errorf("%s is there twice: remove the file with the later time", key)
@@ -161,38 +177,63 @@ func (i *Issuer) Sign(a Access) (string, error) {
 	return signed, nil
 }
 
-// Verify reads an access token that Sign made and that is in force now. Anything else is ErrInvalidAccess.
+// Verify reads an access token that Sign made and that is in force now. Anything else is ErrInvalidAccess. A token that was
+// verified before costs a hash.
 func (i *Issuer) Verify(raw string) (Access, error) {
-	return i.verify(raw, i.parser)
+	if len(raw) > MaxAccessLength {
+		return Access{}, ErrInvalidAccess
+	}
+	set, key := i.keys.Load(), sha256.Sum256([]byte(raw))
+	c, known := set.verified.Get(key)
+	if known {
+		if err := i.validator.Validate(jwtClaims{c}); err != nil {
+			return Access{}, ErrInvalidAccess
+		}
+		return c.access(), nil
+	}
+	c, err := i.verify(set, raw, i.parser)
+	if err != nil {
+		return Access{}, err
+	}
+	set.verified.Add(key, c)
+	return c.access(), nil
 }
 
 // VerifyIgnoringTime is Verify for a token that may have expired: good enough to end the session that it names, and
 // for nothing else.
 func (i *Issuer) VerifyIgnoringTime(raw string) (Access, error) {
-	return i.verify(raw, jwt.NewParser(
+	c, err := i.verify(i.keys.Load(), raw, jwt.NewParser(
 		jwt.WithValidMethods([]string{jwt.SigningMethodES256.Alg()}), jwt.WithStrictDecoding(), jwt.WithoutClaimsValidation()))
+	if err != nil {
+		return Access{}, err
+	}
+	return c.access(), nil
 }
 
-func (i *Issuer) verify(raw string, parser *jwt.Parser) (Access, error) {
+func (i *Issuer) verify(set *keySet, raw string, parser *jwt.Parser) (claims, error) {
 	if len(raw) > MaxAccessLength || strings.Count(raw, ".") != 2 || !isTokenAlphabet(raw) {
-		return Access{}, ErrInvalidAccess
+		return claims{}, ErrInvalidAccess
 	}
 	// The header is not interpreted but compared: each key's tokens have one header, byte for byte. Everything that a
 	// forger could say there (another algorithm, a key of their own, a path for a kid, crit) is just not that header.
 	header, _, _ := strings.Cut(raw, ".")
-	key, known := i.keys.Load().byHeader[header]
+	key, known := set.byHeader[header]
 	if !known {
-		return Access{}, ErrInvalidAccess
+		return claims{}, ErrInvalidAccess
 	}
 	var p jwtClaims
 	_, err := parser.ParseWithClaims(raw, &p, func(*jwt.Token) (any, error) { return &key.private.PublicKey, nil })
 	if err != nil || !p.wellFormed(i) {
-		return Access{}, ErrInvalidAccess
+		return claims{}, ErrInvalidAccess
 	}
+	return p.claims, nil
+}
+
+func (c claims) access() Access {
 	return Access{
-		ID: p.ID, UserID: p.Subject, SessionID: p.SessionID, Generation: p.Generation, Roles: p.Roles,
-		ExpiresAt: time.Unix(p.ExpiresAt, 0).UTC(),
-	}, nil
+		ID: c.ID, UserID: c.Subject, SessionID: c.SessionID, Generation: c.Generation, Roles: c.Roles,
+		ExpiresAt: time.Unix(c.ExpiresAt, 0).UTC(),
+	}
 }
 
 // wellFormed checks what the library leaves unchecked, or checks only where it validates the claims.
