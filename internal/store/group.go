@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -12,153 +11,119 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// groupSize bounds how many writes share a transaction, so that the first of them does not wait for ever more.
-const groupSize = 128
+// A transaction takes in up to groupSize writes, and none any more when it has lasted for groupTime: so that the first of
+// them does not wait for ever more, and slow ones leave the commit some of statementTime.
+const (
+	groupSize = 128
+	groupTime = statementTime / 2
+)
+
+// errAlone says that a transaction of several came to nothing, and each of them has to be tried by itself.
+var errAlone = errors.New("a write that shared the transaction ended it")
 
 // group lets single writes that wait for SQLite's one writing connection share a transaction, and so the wait for the disk
 // at its end. Each is answered after that commit, and none by what became of another.
 //
-// Whoever comes first leads: waits for the connection, executes what has come meanwhile, and makes the next one leader.
-// A write that finds nobody before it is executed at once and by itself.
+// All wait for the connection. Whoever gets it executes, with its own write, what else waits: those need it no more.
+// A write that finds nobody beside it is executed at once and by itself.
 type group struct {
 	mu      sync.Mutex
 	waiting []*groupedWrite // in the order in which they came
-	led     bool
 }
 
 type groupedWrite struct {
 	ctx       context.Context
 	statement func(db *gorm.DB) *gorm.DB
-	lead      chan struct{} // has room for one: it is this one's turn to lead
 	done      chan struct{} // closed when rows and err are there
 	rows      int64
 	err       error
 }
 
-// run executes a statement that is a transaction of its own, and returns how many rows it touched.
+// run executes a statement that is a transaction of its own, and returns how many rows it touched; or errAlone, and did not.
 func (g *group) run(ctx context.Context, p pool, statement func(db *gorm.DB) *gorm.DB) (int64, error) {
-	w := &groupedWrite{ctx: ctx, statement: statement, lead: make(chan struct{}, 1), done: make(chan struct{})}
+	w := &groupedWrite{ctx: ctx, statement: statement, done: make(chan struct{})}
 	g.mu.Lock()
 	g.waiting = append(g.waiting, w)
-	if !g.led {
-		g.led = true
-		w.lead <- struct{}{}
-	}
 	g.mu.Unlock()
 
-	patience := time.NewTimer(connectionWait)
-	defer patience.Stop()
-	select {
-	case <-w.done:
-	case <-w.lead:
-		leave, err := p.enter(ctx)
-		if err != nil {
-			g.leave(w, err)
-			g.passOn()
-			break
-		}
-		func() {
-			defer g.passOn()
-			defer leave()
-			execute(p, g.take())
-		}()
-	case <-patience.C:
-		g.leave(w, fmt.Errorf("%w: %w", ErrUnavailable, errNoConnection))
-	case <-ctx.Done():
-		g.leave(w, fmt.Errorf("%w: wait for a database connection: %w", ErrUnavailable, ctx.Err()))
+	leave, err := p.enter(ctx, w.done)
+	if err == nil {
+		defer leave()
+	}
+	mine, others := g.withdraw(w)
+	switch {
+	case !mine:
+		<-w.done
+	case err != nil:
+		return 0, err
+	case others:
+		g.together(p, w)
+	default:
+		return p.execute(ctx, false, statement)
 	}
 	return w.rows, w.err
 }
 
-// leave gives a write up that nobody has taken yet. One that is being executed is waited for.
-func (g *group) leave(w *groupedWrite, err error) {
-	g.mu.Lock()
-	i := slices.Index(g.waiting, w)
-	if i >= 0 {
-		g.waiting = slices.Delete(g.waiting, i, i+1)
-	}
-	g.mu.Unlock()
-	if i < 0 {
-		<-w.done
-		return
-	}
-	w.err = err
-	select {
-	case <-w.lead: // it was made leader just now
-		g.passOn()
-	default:
-	}
-}
-
-// take takes what waits, as much as may share a transaction; the leader is the first of it.
-func (g *group) take() []*groupedWrite {
+// withdraw takes a write out of those that wait; mine says that it was one of them, so that nobody else executes it.
+func (g *group) withdraw(w *groupedWrite) (mine, others bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	n := min(len(g.waiting), groupSize)
-	taken := slices.Clone(g.waiting[:n])
-	g.waiting = slices.Delete(g.waiting, 0, n)
-	return taken
+	if i := slices.Index(g.waiting, w); i >= 0 {
+		g.waiting, mine = slices.Delete(g.waiting, i, i+1), true
+	}
+	return mine, len(g.waiting) > 0
 }
 
-// passOn makes the next one leader, if there is one.
-func (g *group) passOn() {
+// next takes the first of those that wait; nil if there is none.
+func (g *group) next() *groupedWrite {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.led = len(g.waiting) > 0; g.led {
-		g.waiting[0].lead <- struct{}{}
+	if len(g.waiting) == 0 {
+		return nil
 	}
+	w := g.waiting[0]
+	g.waiting = slices.Delete(g.waiting, 0, 1)
+	return w
 }
 
-// execute executes writes, in one transaction if there are several and nothing speaks against it, and answers them.
-func execute(p pool, writes []*groupedWrite) {
+// together executes a write and those that wait in one transaction, and answers them. A row that is refused, as a duplicate
+// is, is undone by itself, and the others go on. Any other error ends the transaction, perhaps by SQLite's own doing.
+func (g *group) together(p pool, w *groupedWrite) {
+	// A client that leaves stops its own write alone.
+	limited, cancel := context.WithTimeout(context.Background(), statementTime)
+	defer cancel()
+	writes, began, err := []*groupedWrite{w}, time.Now(), errAlone
 	defer func() {
+		_ = recover() // a panic is for the one whose statement it is: there it comes again
 		for _, w := range writes {
+			if err != nil {
+				w.rows, w.err = 0, err
+			}
 			close(w.done)
 		}
 	}()
-	if len(writes) > 1 && together(p, writes) {
-		return
-	}
-	for _, w := range writes {
-		w.rows, w.err = p.execute(w.ctx, false, w.statement)
-	}
-}
-
-// together executes writes in one transaction. A row that is refused, as a duplicate is, is undone by itself, and the others
-// go on. Any other error ends the transaction, perhaps by SQLite's own doing: then nothing is left of it, and false says that
-// each has to be tried by itself. If there is no transaction to be had, or none to be committed, within statementTime, all
-// are told, for one by one they would fare no better.
-func together(p pool, writes []*groupedWrite) bool {
-	limited, cancel := context.WithTimeout(context.Background(), statementTime) // a client that leaves stops its own write alone
-	defer cancel()
-	spoiled := false
-	err := p.db.WithContext(limited).Transaction(func(tx *gorm.DB) error {
-		for _, w := range writes {
-			if w.err = w.ctx.Err(); w.err != nil {
-				continue
+	err = p.db.WithContext(limited).Transaction(func(tx *gorm.DB) error {
+		for {
+			if w.err = wrap(w.ctx.Err()); w.err == nil {
+				done := w.statement(tx)
+				if done.Error != nil && !isConstraint(done.Error) {
+					return errAlone
+				}
+				w.rows, w.err = done.RowsAffected, wrap(done.Error)
 			}
-			done := w.statement(tx)
-			w.rows, w.err = done.RowsAffected, done.Error
-			if w.err != nil && !isConstraint(w.err) {
-				spoiled = limited.Err() == nil
-				return w.err
+			if len(writes) == groupSize || time.Since(began) > groupTime {
+				return nil
 			}
+			if w = g.next(); w == nil {
+				return nil
+			}
+			writes = append(writes, w)
 		}
-		return nil
 	})
-	if spoiled {
-		return false
-	}
 	if isRefused(err) {
 		p.refused.Store(true)
 	}
-	for _, w := range writes {
-		if err != nil {
-			w.rows, w.err = 0, stopped(limited, err)
-		}
-		w.err = wrap(w.err)
-	}
-	return true
+	err = wrap(stopped(limited, err))
 }
 
 // isConstraint says that SQLite refused a row, and undid no more than that statement.

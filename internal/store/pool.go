@@ -56,8 +56,8 @@ func (s *Store) newPool(name string, dialect func(gorm.ConnPool) gorm.Dialector,
 	return pool{db: db, places: make(chan struct{}, size), retries: s.retries, refused: new(atomic.Bool)}, err
 }
 
-// enter takes a place, or fails: ErrUnavailable.
-func (p pool) enter(ctx context.Context) (leave func(), err error) {
+// enter takes a place, or none when it is no longer needed, or fails: ErrUnavailable.
+func (p pool) enter(ctx context.Context, needless <-chan struct{}) (leave func(), err error) {
 	if p.places == nil {
 		return func() {}, nil
 	}
@@ -72,6 +72,8 @@ func (p pool) enter(ctx context.Context) (leave func(), err error) {
 	select {
 	case p.places <- struct{}{}:
 		return leave, nil
+	case <-needless:
+		return func() {}, nil
 	case <-patience.C:
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, errNoConnection)
 	case <-ctx.Done():
@@ -82,9 +84,11 @@ func (p pool) enter(ctx context.Context) (leave func(), err error) {
 // run executes one statement, and returns how many rows it touched. reading says that it changes nothing.
 func (p pool) run(ctx context.Context, reading bool, statement func(db *gorm.DB) *gorm.DB) (rows int64, err error) {
 	if p.group != nil && !reading {
-		return p.group.run(ctx, p, statement)
+		if rows, err = p.group.run(ctx, p, statement); !errors.Is(err, errAlone) {
+			return rows, err
+		}
 	}
-	leave, err := p.enter(ctx)
+	leave, err := p.enter(ctx, nil)
 	if err != nil {
 		return 0, err
 	}
@@ -115,7 +119,7 @@ func stopped(ctx context.Context, err error) error {
 
 // transaction is InTx in this pool.
 func (p pool) transaction(ctx context.Context, f func(tx *Store) error) error {
-	leave, err := p.enter(ctx)
+	leave, err := p.enter(ctx, nil)
 	if err != nil {
 		return err
 	}

@@ -208,7 +208,7 @@ func hold(t *testing.T, p pool) (release func()) {
 	var held []*sql.Conn
 	var leave []func()
 	for range cap(p.places) {
-		l, err := p.enter(t.Context())
+		l, err := p.enter(t.Context(), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
