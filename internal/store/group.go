@@ -39,7 +39,8 @@ type groupedWrite struct {
 	err       error
 }
 
-// run executes a statement that is a transaction of its own, and returns how many rows it touched; or errAlone, and did not.
+// run executes a statement that is a transaction of its own, and returns how many rows it touched; or errAlone, and then
+// nothing is left of it.
 func (g *group) run(ctx context.Context, p pool, statement func(db *gorm.DB) *gorm.DB) (int64, error) {
 	w := &groupedWrite{ctx: ctx, statement: statement, done: make(chan struct{})}
 	g.mu.Lock()

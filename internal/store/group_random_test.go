@@ -53,7 +53,7 @@ func TestWritesBecomeWhatTheirCallersWereTold(t *testing.T) {
 			var wait sync.WaitGroup
 			writers := make([]*randomWriter, randomWriters)
 			for i := range writers {
-				w := &randomWriter{s: s, random: rand.New(rand.NewPCG(seed, uint64(i))), refused: map[int]int{}} //nolint:gosec // a test
+				w := &randomWriter{s: s, random: rand.New(rand.NewPCG(seed, uint64(i))), refused: map[int]int{}}
 				writers[i] = w
 				wait.Go(func() {
 					for n := range randomWrites {

@@ -251,3 +251,22 @@ func TestClientsThatLeaveWhileTheyWait(t *testing.T) {
 		})
 	}
 }
+
+// A client that leaves while those before it are being executed has nothing written either.
+func TestClientThatLeavesBeforeItsTurn(t *testing.T) {
+	s := openTest(t)
+	ctx, leave := context.WithCancel(t.Context())
+	errs := atOnce(t, s, func() error {
+		_, err := s.write(t.Context(), func(db *gorm.DB) *gorm.DB {
+			defer leave()
+			return db.Exec("UPDATE users SET roles = 'x'")
+		})
+		return err
+	}, func() error { return s.SetRoles(ctx, uuid.UUID{1}, nil) }, add(t, s, 2))
+	if errs[0] != nil || !errors.Is(errs[1], ErrUnavailable) || !errors.Is(errs[1], context.Canceled) || errs[2] != nil {
+		t.Error(errs)
+	}
+	if user, err := s.UserByID(t.Context(), uuid.UUID{1}); err != nil || len(user.Roles) != 1 {
+		t.Errorf("the roles are %q (%v)", user.Roles, err)
+	}
+}
