@@ -57,22 +57,23 @@ func (g *group) run(ctx context.Context, p pool, statement func(db *gorm.DB) *go
 		<-w.done
 	case err != nil:
 		return 0, err
-	case others:
-		g.together(p, w)
+	case others > 0:
+		g.together(p, w, min(1+others, groupSize))
 	default:
 		return p.execute(ctx, false, statement)
 	}
 	return w.rows, w.err
 }
 
-// withdraw takes a write out of those that wait; mine says that it was one of them, so that nobody else executes it.
-func (g *group) withdraw(w *groupedWrite) (mine, others bool) {
+// withdraw takes a write out of those that wait; mine says that it was one of them, so that nobody else executes it,
+// and others how many there are beside it.
+func (g *group) withdraw(w *groupedWrite) (mine bool, others int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if i := slices.Index(g.waiting, w); i >= 0 {
 		g.waiting, mine = slices.Delete(g.waiting, i, i+1), true
 	}
-	return mine, len(g.waiting) > 0
+	return mine, len(g.waiting)
 }
 
 // next takes the first of those that wait; nil if there is none.
@@ -87,9 +88,10 @@ func (g *group) next() *groupedWrite {
 	return w
 }
 
-// together executes a write and those that wait in one transaction, and answers them. A row that is refused, as a duplicate
-// is, is undone by itself, and the others go on. Any other error ends the transaction, perhaps by SQLite's own doing.
-func (g *group) together(p pool, w *groupedWrite) {
+// together executes a write and others that wait, size in all, in one transaction, and answers them. What comes meanwhile is
+// for the next one, which else would find few. A row that is refused, as a duplicate is, is undone by itself, and the others
+// go on. Any other error ends the transaction, perhaps by SQLite's own doing.
+func (g *group) together(p pool, w *groupedWrite, size int) {
 	// A client that leaves stops its own write alone.
 	limited, cancel := context.WithTimeout(context.Background(), statementTime)
 	defer cancel()
@@ -112,7 +114,7 @@ func (g *group) together(p pool, w *groupedWrite) {
 				}
 				w.rows, w.err = done.RowsAffected, wrap(done.Error)
 			}
-			if len(writes) == groupSize || time.Since(began) > groupTime {
+			if len(writes) == size || time.Since(began) > groupTime {
 				return nil
 			}
 			if w = g.next(); w == nil {
