@@ -25,7 +25,7 @@ func explain(t *testing.T) (s *Store, last func(how string) [][]any) {
 	for _, db := range []*gorm.DB{s.readers.db, s.writers.db} {
 		callbacks := db.Callback()
 		for _, err := range []error{
-			callbacks.Update().After("*").Register("record", record),
+			callbacks.Update().After("*").Register("record", record), callbacks.Raw().After("*").Register("record", record),
 			callbacks.Query().After("*").Register("record", record), callbacks.Delete().After("*").Register("record", record),
 		} {
 			if err != nil {

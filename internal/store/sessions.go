@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -50,12 +51,29 @@ func (s *Store) CreateSession(ctx context.Context, session *Session) error {
 // SessionByID finds a session, ended or not, with its owner, or returns ErrNotFound. It is one read.
 func (s *Store) SessionByID(ctx context.Context, id uuid.UUID) (OwnedSession, error) {
 	return read(ctx, s, func(db *gorm.DB, row *OwnedSession) *gorm.DB {
-		return db.Table("sessions").
-			Select("sessions.*, users.username, users.roles, users.disabled_at, users.created_at AS user_created_at").
-			Joins("JOIN users ON users.id = sessions.user_id").
-			Where("sessions.id = ?", id[:]).Order("sessions.id").Take(row) // GORM's own order is by "id", of either table
+		// Every refresh asks this, so GORM does not make it up each time, nor find the fields by reflection.
+		db = db.Raw(`SELECT s.id, s.user_id, s.generation, s.oldest_generation, s.current_hash, s.parent_hash, s.issued_at, s.acknowledged_at,
+				s.created_at, s.revoked_at, s.revoked_reason, s.user_agent, s.ip, u.username, u.roles, u.disabled_at, u.created_at
+			FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.id = ?`, id[:])
+		var roles string
+		if columns := db.Row(); columns != nil { // else db has an error already
+			_ = db.AddError(columns.Scan(&row.ID, &row.UserID, &row.Generation, &row.OldestGeneration, &row.CurrentHash, &row.ParentHash,
+				&row.IssuedAt, &row.AcknowledgedAt, &row.CreatedAt, &row.RevokedAt, &row.RevokedReason, &row.UserAgent, &row.IP,
+				&row.Username, &roles, &row.DisabledAt, &row.UserCreatedAt))
+		}
+		row.Roles = strings.Fields(roles)
+		return db
 	})
 }
+
+// What AdvanceSession asks, up to what it says of the acknowledgement. It stands there as it is sent, for every refresh asks it.
+const (
+	unmoved    = " WHERE id = ? AND generation = ? AND revoked_at IS NULL AND acknowledged_at "
+	endUnmoved = "UPDATE sessions SET revoked_at = ?, revoked_reason = ?" + unmoved
+	// Without revoked_at: to write it, even as it was, costs an update of the index of live sessions.
+	advanceUnmoved = "UPDATE sessions SET generation = ?, oldest_generation = ?, current_hash = ?, parent_hash = ?, issued_at = ?, " +
+		"acknowledged_at = ?" + unmoved
+)
 
 // AdvanceSession writes the protocol's columns of the session, as they are in to, if the row is still as it was in
 // from: not revoked, the same generation, the same acknowledgement. Where to is revoked, the session ends and the rest of
@@ -63,21 +81,22 @@ func (s *Store) SessionByID(ctx context.Context, id uuid.UUID) (OwnedSession, er
 // every isolation level.
 func (s *Store) AdvanceSession(ctx context.Context, from, to Session) (bool, error) {
 	n, err := s.write(ctx, func(db *gorm.DB) *gorm.DB {
-		q := db.Model(&Session{}).Where("id = ? AND generation = ? AND revoked_at IS NULL", from.ID[:], from.Generation)
-		if from.AcknowledgedAt.Valid {
-			q = q.Where("acknowledged_at = ?", from.AcknowledgedAt)
-		} else {
-			q = q.Where("acknowledged_at IS NULL")
+		ends, acknowledged := to.RevokedAt.Valid, from.AcknowledgedAt.Valid
+		values := []any{to.Generation, to.OldestGeneration, to.CurrentHash, to.ParentHash, to.IssuedAt, to.AcknowledgedAt}
+		if ends {
+			values = []any{to.RevokedAt, to.RevokedReason}
 		}
-		if to.RevokedAt.Valid {
-			return q.Updates(map[string]any{"revoked_at": to.RevokedAt, "revoked_reason": to.RevokedReason})
+		values = append(values, from.ID[:], from.Generation)
+		switch {
+		case ends && acknowledged:
+			return db.Exec(endUnmoved+"= ?", append(values, from.AcknowledgedAt)...)
+		case ends:
+			return db.Exec(endUnmoved+"IS NULL", values...)
+		case acknowledged:
+			return db.Exec(advanceUnmoved+"= ?", append(values, from.AcknowledgedAt)...)
+		default:
+			return db.Exec(advanceUnmoved+"IS NULL", values...)
 		}
-		// Without revoked_at: to write it, even as it was, costs an update of the index of live sessions.
-		return q.Updates(map[string]any{
-			"generation": to.Generation, "oldest_generation": to.OldestGeneration,
-			"current_hash": to.CurrentHash, "parent_hash": to.ParentHash,
-			"issued_at": to.IssuedAt, "acknowledged_at": to.AcknowledgedAt,
-		})
 	})
 	return n == 1, err
 }

@@ -97,7 +97,8 @@ func recordSQLServer(t *testing.T) (*Store, *[]statement) {
 	record := func(db *gorm.DB) { list = append(list, statement{db.Statement.SQL.String(), db.Statement.Vars}) }
 	callbacks := s.writers.db.Callback()
 	err = errors.Join(callbacks.Create().After("*").Register("record", record), callbacks.Update().After("*").Register("record", record),
-		callbacks.Query().After("*").Register("record", record), callbacks.Delete().After("*").Register("record", record))
+		callbacks.Query().After("*").Register("record", record), callbacks.Delete().After("*").Register("record", record),
+		callbacks.Row().After("*").Register("record", record), callbacks.Raw().After("*").Register("record", record))
 	if err != nil {
 		t.Fatal(err)
 	}
