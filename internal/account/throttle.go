@@ -109,7 +109,7 @@ type attempt struct {
 // have signed in, or a session of theirs; "" is none. *ThrottledError: the attempt must not be made now. password.ErrBusy:
 // it would only wait in vain; that is found out first, so that a flood of attempts does not become one of writes.
 func (s *Service) beginAttempt(ctx context.Context, canonical string, source func() (string, error)) (_ *attempt, err error) {
-	leave, err := s.hasher.Admit()
+	leave, err := s.hasher.Admit(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -57,7 +57,6 @@ func newSite(ctx context.Context, program, parent, name, database string, on cor
 		"LATCHKEY_ADDR=" + s.address, "LATCHKEY_OPS_ADDR=" + s.operations, "LATCHKEY_PUBLIC_URL=http://localhost:" + port, "LATCHKEY_DATABASE_URL=" + s.database,
 		"LATCHKEY_KEYS_DIR=" + s.keys(), "LATCHKEY_LIMIT_LOGIN=off", "LATCHKEY_LIMIT_REGISTER=off", "LATCHKEY_LIMIT_REFRESH=off",
 		"LATCHKEY_REFRESH_GRACE=0s", // each refresh rotates: within a grace the next one is told that it has the token already
-		"GOMAXPROCS=2",              // one that has a single processor for Go waits for the disk with nobody at work
 	}
 	if err := s.run(ctx, "", "migrate", "up"); err != nil {
 		return nil, err

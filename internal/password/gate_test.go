@@ -3,6 +3,7 @@ package password
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -18,48 +19,33 @@ func occupied(concurrency int) *Hasher {
 	return h
 }
 
-func TestUpTo64WaitAndTheRestIsRefusedAtOnce(t *testing.T) {
+// Whoever waits in vain is told so after the wait: refused at once, a crowd would come again at once.
+func TestWaitInVainIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := occupied(2)
-		began := time.Now()
-		refused := make(chan error, 64)
-		for range 64 {
-			go func() { refused <- h.VerifyNone(t.Context(), "correct horse") }()
-		}
-		synctest.Wait()
-		if n := len(refused); n != 0 {
-			t.Fatalf("%d of 64 calls were refused although 64 may wait: %v", n, <-refused)
+		for range cap(h.places) {
+			h.places <- struct{}{}
 		}
 		for name, call := range map[string]func() error{
 			"Hash":       func() error { _, err := h.Hash(t.Context(), "correct horse"); return err },
 			"Verify":     func() error { _, err := h.Verify(t.Context(), "correct horse", h.dummy); return err },
 			"VerifyNone": func() error { return h.VerifyNone(t.Context(), "correct horse") },
+			"Admit":      func() error { _, err := h.Admit(t.Context()); return err },
 		} {
+			began := time.Now()
 			if err := call(); !errors.Is(err, ErrBusy) {
-				t.Errorf("beyond 64, %s gives %v, want ErrBusy", name, err)
+				t.Errorf("%s gives %v, want ErrBusy", name, err)
+			}
+			if waited := time.Since(began); waited != 2*time.Second {
+				t.Errorf("%s waits for %v, want 2 s", name, waited)
 			}
 		}
-		if waited := time.Since(began); waited != 0 {
-			t.Errorf("the refusals beyond 64 took %v, want none", waited)
-		}
-		for range 64 {
-			if err := <-refused; !errors.Is(err, ErrBusy) {
-				t.Errorf("a call that waited in vain gives %v, want ErrBusy", err)
-			}
-		}
-		if waited := time.Since(began); waited != 2*time.Second {
-			t.Errorf("a call that waits in vain waits for %v, want 2 s", waited)
-		}
-		wantIdle(t, h, 2)
 	})
 }
 
 // wantIdle checks that nobody waits, and that every slot but those taken can be had.
 func wantIdle(t *testing.T, h *Hasher, taken int) {
 	t.Helper()
-	if n := h.waiting.Load(); n != 0 {
-		t.Errorf("%d calls count as waiting, want none", n)
-	}
 	if n := len(h.slots); n != taken {
 		t.Errorf("%d slots are taken, want %d", n, taken)
 	}
@@ -73,10 +59,10 @@ func TestWaitingCallGoesOnWhenASlotIsFree(t *testing.T) {
 			go func() { done <- h.VerifyNone(t.Context(), "correct horse") }()
 		}
 		synctest.Wait()
-		if n := h.waiting.Load(); n != 3 {
-			t.Fatalf("%d calls wait, want 3: VerifyNone must cost what a real hash costs", n)
+		if n := len(done); n != 0 {
+			t.Fatalf("%d calls did not wait: VerifyNone must cost what a real hash costs", n)
 		}
-		h.leave()
+		<-h.slots
 		for range 3 {
 			if err := <-done; err != nil {
 				t.Errorf("a call that waited gives %v", err)
@@ -101,7 +87,7 @@ func TestCancelledWaitTakesNoSlot(t *testing.T) {
 			}
 		}
 		wantIdle(t, h, 1)
-		h.leave()
+		<-h.slots
 		if err := h.VerifyNone(t.Context(), "correct horse"); err != nil {
 			t.Errorf("afterwards a call gives %v", err)
 		}
@@ -145,23 +131,76 @@ func TestRefusalsLeaveNothingBehind(t *testing.T) {
 	wantIdle(t, h, 0)
 }
 
-// A place is taken until it is given back, and one beyond the hashes and those that may wait is refused at once.
+// A place is taken until it is given back, and whoever finds none has the first that becomes free.
 func TestPlacesAreBounded(t *testing.T) {
-	h := NewHasher(2)
-	for range 2 { // a second time, when all were given back
-		var leave []func()
-		for range 2 + maxWaiting {
-			give, err := h.Admit()
-			if err != nil {
-				t.Fatalf("after %d places Admit gives %v", len(leave), err)
+	synctest.Test(t, func(t *testing.T) {
+		h := NewHasher(2)
+		for range 2 { // a second time, when all were given back
+			var leave []func()
+			for range 2 + maxWaiting {
+				give, err := h.Admit(t.Context())
+				if err != nil {
+					t.Fatalf("after %d places Admit gives %v", len(leave), err)
+				}
+				leave = append(leave, give)
 			}
-			leave = append(leave, give)
+			began, next := time.Now(), make(chan error)
+			go func() {
+				give, err := h.Admit(t.Context())
+				if err == nil {
+					give()
+				}
+				next <- err
+			}()
+			synctest.Wait()
+			select {
+			case err := <-next:
+				t.Fatalf("after %d places Admit gives one more, or %v", len(leave), err)
+			default:
+			}
+			leave[0]()
+			if err := <-next; err != nil || time.Since(began) != 0 {
+				t.Errorf("when a place is free again Admit gives %v after %v", err, time.Since(began))
+			}
+			for _, give := range leave[1:] {
+				give()
+			}
 		}
-		if _, err := h.Admit(); !errors.Is(err, ErrBusy) {
-			t.Errorf("after %d places Admit gives %v, want ErrBusy", len(leave), err)
+	})
+}
+
+// The reserve is there while somebody waits, once, and gone when nobody has waited for a second.
+func TestReserveIsThereWhileSomebodyWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		before := runtime.GOMAXPROCS(0)
+		h := occupied(3)
+		want := func(threads int, when string) {
+			t.Helper()
+			if got := runtime.GOMAXPROCS(0) - before; got != threads {
+				t.Errorf("%s there are %d threads more, want %d", when, got, threads)
+			}
 		}
-		for _, give := range leave {
-			give()
+		wait := func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 600*time.Millisecond)
+			defer cancel()
+			if _, err := h.Admit(ctx); err != nil {
+				t.Errorf("Admit gives %v", err)
+			}
+			if err := h.VerifyNone(ctx, "correct horse"); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("VerifyNone gives %v", err)
+			}
 		}
-	}
+		want(0, "at first")
+		wait()
+		want(3, "after a wait")
+		wait()
+		want(3, "after another")
+		time.Sleep(300 * time.Millisecond)
+		want(3, "within a second of its beginning")
+		time.Sleep(200 * time.Millisecond)
+		want(0, "a second after that")
+		wait()
+		want(3, "after one more")
+		time.Sleep(time.Second)
+	})
 }

@@ -2,58 +2,61 @@
 // another program made.
 //
 // A password is used exactly as it was sent: not trimmed, not cut, not normalised. Hashing is the dearest thing that
-// this server does, and anyone may ask for it, so a Hasher does only so much at once and refuses the rest at once.
+// this server does, and anyone may ask for it, so a Hasher does only so much at once, and the rest waits or is refused.
 package password
 
 import (
 	"context"
 	"errors"
-	"sync/atomic"
 	"time"
 )
 
 const (
+	// maxWaiting is how many sign-ins, beyond those whose hash is under way, have begun to cost more than their own wait.
 	maxWaiting = 64
-	maxWait    = 2 * time.Second
+	// maxWait is how long somebody waits to begin, and after that for the hash.
+	maxWait = 2 * time.Second
 )
 
 // ErrBusy says that so many hashes are under way that this one was not begun. Nothing was decided; ask again.
 var ErrBusy = errors.New("password: too many hashes under way")
 
-// Hasher hashes and verifies passwords, a bounded number at a time. It is safe for concurrent use.
+// Hasher hashes and verifies passwords, a bounded number at a time, first come, first served. It is safe for concurrent
+// use.
 type Hasher struct {
 	slots   chan struct{}
 	places  chan struct{}
-	waiting atomic.Int64
+	reserve reserve
 	dummy   string
 }
 
-// NewHasher makes a Hasher that runs up to concurrency hashes at once, 19 MiB of memory each. Up to 64 more wait, for
-// up to 2 s.
+// NewHasher makes a Hasher that runs up to concurrency hashes at once, 19 MiB of memory each. Others wait, for up to 2 s.
 func NewHasher(concurrency int) *Hasher {
 	return &Hasher{
 		slots: make(chan struct{}, concurrency), places: make(chan struct{}, concurrency+maxWaiting),
-		dummy: encode(make([]byte, saltLen), make([]byte, hashLen)),
+		reserve: reserve{threads: concurrency}, dummy: encode(make([]byte, saltLen), make([]byte, hashLen)),
 	}
 }
 
-// Admit takes one of as many places as hashes can be under way or wait, for a caller that has other work to do before
-// its hash, or fails with ErrBusy at once: then that work would have been in vain. leave gives the place back.
-func (h *Hasher) Admit() (leave func(), err error) {
-	select {
-	case h.places <- struct{}{}:
-		return func() { <-h.places }, nil
-	default:
-		return nil, ErrBusy
+// Admit takes one of as many places as hashes are under way and 64 more, for a caller that has other work to do before its
+// hash. If none becomes free within 2 s, it fails with ErrBusy: then that work would have been in vain. leave gives the
+// place back.
+//
+// Whoever cannot be served is told so after the wait and not at once: many who are turned away at once come back at once,
+// and a thousand of them would ask more of the server by that than all others do.
+func (h *Hasher) Admit(ctx context.Context) (leave func(), err error) {
+	if err := h.enter(ctx, h.places); err != nil {
+		return nil, err
 	}
+	return func() { <-h.places }, nil
 }
 
 // Hash returns the PHC string of a password under a fresh salt. It fails only with ErrBusy or the context's error.
 func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
-	if err := h.enter(ctx); err != nil {
+	if err := h.enter(ctx, h.slots); err != nil {
 		return "", err
 	}
-	defer h.leave()
+	defer func() { <-h.slots }()
 	return newHash(password), nil
 }
 
@@ -76,10 +79,10 @@ func (h *Hasher) Verify(ctx context.Context, password, stored string) (Verdict, 
 	if err != nil || tooLong(password) {
 		return Verdict{}, err
 	}
-	if err := h.enter(ctx); err != nil {
+	if err := h.enter(ctx, h.slots); err != nil {
 		return Verdict{}, err
 	}
-	defer h.leave()
+	defer func() { <-h.slots }()
 	right := hash.matches(password)
 	if hash.isCurrent() {
 		return Verdict{Right: right}, nil
@@ -98,21 +101,18 @@ func (h *Hasher) VerifyNone(ctx context.Context, password string) error {
 	return err
 }
 
-func (h *Hasher) enter(ctx context.Context) error {
+// enter waits for room, for up to maxWait.
+func (h *Hasher) enter(ctx context.Context, room chan<- struct{}) error {
 	select {
-	case h.slots <- struct{}{}:
+	case room <- struct{}{}:
 		return nil
 	default:
 	}
-	if h.waiting.Add(1) > maxWaiting {
-		h.waiting.Add(-1)
-		return ErrBusy
-	}
-	defer h.waiting.Add(-1)
+	h.reserve.call()
 	timer := time.NewTimer(maxWait)
 	defer timer.Stop()
 	select {
-	case h.slots <- struct{}{}:
+	case room <- struct{}{}:
 		return nil
 	case <-timer.C:
 		return ErrBusy
@@ -120,5 +120,3 @@ func (h *Hasher) enter(ctx context.Context) error {
 		return ctx.Err()
 	}
 }
-
-func (h *Hasher) leave() { <-h.slots }
