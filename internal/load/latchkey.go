@@ -24,10 +24,10 @@ import (
 
 // site is a place where the program under test runs: its settings, and a folder for what it keeps.
 type site struct {
-	program, folder, address, operations, database string
-	on                                             cores
-	log                                            *os.File
-	settings                                       []string
+	program, folder, address, url, operations, database string
+	on                                                  cores
+	log                                                 *os.File
+	settings                                            []string
 }
 
 // newSite makes a site with a database and an administrator, admin, in a folder of its own. database is "" for a file there.
@@ -53,8 +53,9 @@ func newSite(ctx context.Context, program, parent, name, database string, on cor
 	if err != nil {
 		return nil, err
 	}
+	s.url = "http://localhost:" + port
 	s.settings = []string{
-		"LATCHKEY_ADDR=" + s.address, "LATCHKEY_OPS_ADDR=" + s.operations, "LATCHKEY_PUBLIC_URL=http://localhost:" + port, "LATCHKEY_DATABASE_URL=" + s.database,
+		"LATCHKEY_ADDR=" + s.address, "LATCHKEY_OPS_ADDR=" + s.operations, "LATCHKEY_PUBLIC_URL=" + s.url, "LATCHKEY_DATABASE_URL=" + s.database,
 		"LATCHKEY_KEYS_DIR=" + s.keys(), "LATCHKEY_LIMIT_LOGIN=off", "LATCHKEY_LIMIT_REGISTER=off", "LATCHKEY_LIMIT_REFRESH=off",
 		"LATCHKEY_REFRESH_GRACE=0s", // each refresh rotates: within a grace the next one is told that it has the token already
 	}
@@ -137,34 +138,46 @@ func user(n int) string { return fmt.Sprintf("user-%d", n) }
 
 func admin(int) string { return "admin" }
 
-// tokens makes n more access tokens for the session of a client's.
-func (s *site) tokens(held string, n int) ([]string, error) {
-	keys, err := token.LoadKeys(s.keys())
-	if err != nil {
-		return nil, err
-	}
+// more makes n more access tokens for the session of one.
+func (s *site) more(held string, n int) ([]string, error) {
 	var claims struct {
-		Issuer     string    `json:"iss"`
 		Subject    uuid.UUID `json:"sub"`
 		Session    uuid.UUID `json:"sid"`
 		Generation int       `json:"gen"`
-		Expires    int64     `json:"exp"`
 	}
 	payload, err := base64.RawURLEncoding.DecodeString(strings.Split(held, ".")[1])
 	if err = errors.Join(err, json.Unmarshal(payload, &claims)); err != nil {
 		return nil, err
 	}
-	issuer, err := token.NewIssuer(keys, claims.Issuer, claims.Issuer, time.Now)
+	return s.sign(n, func(int) token.Access {
+		return token.Access{UserID: claims.Subject, SessionID: claims.Session, Generation: claims.Generation, Roles: []string{"admin"}}
+	})
+}
+
+// first makes the access tokens of the first n sessions of fill.
+func (s *site) first(n int) ([]string, error) {
+	return s.sign(n, func(i int) token.Access {
+		return token.Access{UserID: filled(1 + i/20), SessionID: filled(1 + i), Generation: 1}
+	})
+}
+
+// filled is the id of a row of fill.
+func filled(n int) uuid.UUID { return uuid.MustParse(fmt.Sprintf("%032d", n)) }
+
+func (s *site) sign(n int, access func(i int) token.Access) ([]string, error) {
+	keys, err := token.LoadKeys(s.keys())
 	if err != nil {
 		return nil, err
 	}
-	list := make([]string, n)
+	issuer, err := token.NewIssuer(keys, s.url, s.url, time.Now)
+	if err != nil {
+		return nil, err
+	}
+	list, expires := make([]string, n), time.Now().Add(token.MaxAccessTTL-time.Minute)
 	for i := range list {
-		list[i], err = issuer.Sign(token.Access{
-			UserID: claims.Subject, SessionID: claims.Session, Generation: claims.Generation, Roles: []string{"admin"},
-			ExpiresAt: time.Unix(claims.Expires, 0),
-		})
-		if err != nil {
+		a := access(i)
+		a.ExpiresAt = expires
+		if list[i], err = issuer.Sign(a); err != nil {
 			return nil, err
 		}
 	}

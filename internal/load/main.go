@@ -45,7 +45,7 @@ type bench struct {
 
 func run(ctx context.Context) error {
 	var b bench
-	var only, folder string
+	var only, folder, pictures string
 	var soak time.Duration
 	flag.StringVar(&b.program, "server", "bin/latchkey", "the `program` to measure")
 	flag.StringVar(&b.database, "database", "", "the `URL` of an empty database on SQL Server, to measure refreshes there, too")
@@ -54,6 +54,7 @@ func run(ctx context.Context) error {
 	flag.StringVar(&only, "only", "", "measure what matches this `expression` only")
 	flag.DurationVar(&soak, "soak", 0, "instead, drive a mix of calls for so long, and tell the memory each minute")
 	flag.StringVar(&profiles, "profiles", "", "write a processor profile of each measurement of the server into this `folder`")
+	flag.StringVar(&pictures, "pictures", "", "draw what was measured into this `folder`, too")
 	flag.StringVar(&folder, "folder", "", "where databases and logs are kept; a temporary `folder` if empty")
 	flag.Parse()
 	chosen, err := regexp.Compile(only)
@@ -69,7 +70,7 @@ func run(ctx context.Context) error {
 	if b.self, err = os.Executable(); err != nil {
 		return err
 	}
-	for _, path := range []*string{&b.program, &b.folder, &profiles} {
+	for _, path := range []*string{&b.program, &b.folder, &profiles, &pictures} {
 		if *path != "" {
 			if *path, err = filepath.Abs(*path); err != nil {
 				return err
@@ -89,7 +90,10 @@ func run(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", m.name, err)
 		}
 	}
-	return nil
+	if pictures == "" {
+		return nil
+	}
+	return b.report.pictures(pictures)
 }
 
 // measurement is a part of a run that can be chosen by name.
@@ -106,6 +110,7 @@ func (b *bench) measurements() []measurement {
 		{"first sight", b.firstSight},
 		{"refresh", b.refresh},
 		{"growth", b.growth},
+		{"memory", b.memory},
 		{"login", b.login},
 		{"register", b.register},
 		{"mix", b.mix},

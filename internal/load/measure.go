@@ -126,7 +126,7 @@ func (b *bench) firstSight(ctx context.Context) error {
 		return b.beside(ctx, func(l *process) error {
 			bare := at(l.address, clients)
 			measure := func(p *process, clients []*client, during time.Duration) (result, error) {
-				fresh, err := s.tokens(clients[0].access, int(perSecond*(during+warmUp).Seconds()))
+				fresh, err := s.more(clients[0].access, int(perSecond*(during+warmUp).Seconds()))
 				if err != nil {
 					return result{}, err
 				}
@@ -220,6 +220,39 @@ func (b *bench) growth(ctx context.Context) error {
 			}
 			return b.compare(comparison{name: "POST /api/user/refresh among 1,000,000 sessions", limit: "the same among 1,000", clients: few, target: 1 / 1.2, median: true}, after, before)
 		})
+	})
+}
+
+// memory measures the first call of each of many sessions, and the memory after that.
+func (b *bench) memory(ctx context.Context) error {
+	const live, stored = 100_000, 1_000_000
+	return b.serving(ctx, "memory", "", oneCore, 0, func(s *site, p *process) error {
+		if err := s.fill(ctx, stored); err != nil {
+			return err
+		}
+		tokens, err := s.first(live)
+		if err != nil {
+			return err
+		}
+		var next atomic.Int64
+		clients := make([]*client, many)
+		for i := range clients {
+			clients[i] = newClient(s.address, "")
+		}
+		for next.Load() < live {
+			r, err := drive(p, clients, b.during, func(c *client) error {
+				c.access = tokens[int(next.Add(1)-1)%live]
+				return c.me()
+			})
+			if err != nil {
+				return err
+			}
+			name := fmt.Sprintf("GET /api/user/me, %d of 1,000,000 sessions so far", next.Load())
+			if err := b.report.alone(comparison{name: name, clients: many}, func() (result, error) { return r, nil }); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 

@@ -11,6 +11,8 @@ import (
 type report struct {
 	w     io.Writer
 	table string
+	// ratios and storms are the bars of the pictures.
+	ratios, storms []bar
 }
 
 func newReport(w io.Writer) *report { return &report{w: w} }
@@ -58,6 +60,7 @@ func (r *report) comparison(c comparison) error {
 	if c.target > 0 {
 		target = fmt.Sprintf("%.2f", c.target)
 	}
+	r.ratios = append(r.ratios, bar{label: c.name + ", " + c.limit, value: c.ratio(m), target: c.target, text: fmt.Sprintf("%.2f", c.ratio(m))})
 	return r.row("| call | clients | /s | p50 / p99 ms | CPU µs | errors | limit | /s | p50 / p99 ms | CPU µs | errors | ratio (least to most) | target |", 13,
 		"| %s | %d | %.0f | %s | %d | %s | %s | %.0f | %s | %d | %s | **%.2f** (%.2f to %.2f) | %s |", c.name, c.clients,
 		m.subject.rate(), times(m.subject), m.subject.cost().Microseconds(), m.subject.failures(), c.limit,
@@ -97,6 +100,15 @@ func (r *report) starts(starts []started) error {
 }
 
 func (r *report) storm(name string, before, during, logins result) error {
+	for _, phase := range []struct {
+		when string
+		r    result
+	}{{"before", before}, {"during", during}} {
+		r.storms = append(r.storms, bar{
+			label: name + ", " + phase.when, value: phase.r.percentile(99).Seconds(),
+			text: fmt.Sprintf("%s ms, %.0f a second", ms(phase.r.percentile(99)), phase.r.rate()),
+		})
+	}
 	return r.row("| while 1,000 clients sign in without end | /s before | p50 / p99 ms | /s during | p50 / p99 ms | p99, times that before (target 2) | sign-ins/s | "+
 		"their p50 / p99 ms | turned away | memory MiB, most |", 10,
 		"| %s | %.0f | %s | %.0f | %s | **%.1f** | %.1f | %s | %s | %s |", name, before.rate(), times(before), during.rate(), times(during),
@@ -106,4 +118,22 @@ func (r *report) storm(name string, before, during, logins result) error {
 func (r *report) minute(past time.Duration, m result) error {
 	return r.row("| minutes | /s | p50 / p99 ms | CPU µs | errors | memory MiB, now / most |", 6, "| %.0f | %.0f | %s | %d | %s | %s / %s |",
 		past.Minutes(), m.rate(), times(m), m.cost().Microseconds(), m.failures(), mib(m.Memory), mib(m.Peak))
+}
+
+// pictures writes the pictures of what was measured.
+func (r *report) pictures(folder string) error {
+	for _, p := range []struct {
+		name, title string
+		bars        []bar
+	}{
+		{"ratios.svg", "Share of the limit that is reached (red: the target)", r.ratios},
+		{"storm.svg", "Time for 99 of 100 calls, before and while 1,000 clients sign in without end", r.storms},
+	} {
+		if len(p.bars) > 0 {
+			if err := picture(folder, p.name, p.title, p.bars); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
