@@ -75,7 +75,7 @@ func TestLostCommits(t *testing.T) {
 		})
 		t.Run("refresh, "+name, func(t *testing.T) {
 			dave := r.signUp(t, "dave-"+suffix)
-			lose(t, test.fate, holding(`UPDATE "sessions"`), request{method: "POST", path: "/api/user/refresh", cookie: dave.cookie})
+			lose(t, test.fate, holding(`UPDATE sessions`), request{method: "POST", path: "/api/user/refresh", cookie: dave.cookie})
 			once := r.post(t, http.StatusOK, "/refresh", "", dave.cookie, "")
 			again := r.post(t, http.StatusOK, "/refresh", "", dave.cookie, "")
 			if once.cookie == "" || once.cookie == dave.cookie || again.cookie != once.cookie {
