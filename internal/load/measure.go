@@ -290,7 +290,7 @@ func (b *bench) register(ctx context.Context) error {
 // visit is what a page does: many calls, now and then a refresh, and seldom a sign-in.
 func visit(c *client) error {
 	switch n := rand.IntN(1000); { //nolint:gosec // a load
-	case n < 2:
+	case n < 1:
 		return c.login()
 	case n < 50:
 		return c.renew()
@@ -306,7 +306,7 @@ func (b *bench) mix(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return b.report.alone(comparison{name: "95 % me, 5 % refresh, 0.2 % login", clients: many},
+		return b.report.alone(comparison{name: "95 % me, 5 % refresh, 0.1 % login", clients: many},
 			func() (result, error) { return drive(p, clients, b.during, visit) })
 	})
 }
