@@ -22,6 +22,8 @@ const patience = 15 * time.Second
 type client struct {
 	address string
 	name    string
+	// pause is what it waits after each call.
+	pause time.Duration
 	// access and refresh are the tokens that it holds: the header's and the cookie's.
 	access, refresh string
 

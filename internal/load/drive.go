@@ -30,7 +30,7 @@ func drive(p *process, clients []*client, during time.Duration, step func(*clien
 		wait.Go(func() { profileErr = p.profile(begin, during) })
 	}
 	for i, c := range clients {
-		wait.Go(func() { results[i] = loop(begin, end, func() error { return step(c) }) })
+		wait.Go(func() { results[i] = loop(begin, end, c.pause, func() error { return step(c) }) })
 	}
 	time.Sleep(time.Until(begin))
 	before, err := p.usage()
@@ -45,8 +45,8 @@ func drive(p *process, clients []*client, during time.Duration, step func(*clien
 	return all, errors.Join(err, profileErr)
 }
 
-// loop takes steps until the end, and reports on those that ended after the beginning.
-func loop(begin, end time.Time, step func() error) result {
+// loop takes steps until the end, with a pause after each, and reports on those that ended after the beginning.
+func loop(begin, end time.Time, pause time.Duration, step func() error) result {
 	r := result{Failures: map[string]int{}}
 	for {
 		started := time.Now()
@@ -62,6 +62,7 @@ func loop(begin, end time.Time, step func() error) result {
 		default:
 			r.Took = append(r.Took, ended.Sub(started))
 		}
+		time.Sleep(pause)
 	}
 }
 

@@ -68,7 +68,7 @@ func printLoop(callers, during string, step func(caller int) error) error {
 	begin := time.Now().Add(warmUp)
 	var wait sync.WaitGroup
 	for i := range results {
-		wait.Go(func() { results[i] = loop(begin, begin.Add(d), func() error { return step(i) }) })
+		wait.Go(func() { results[i] = loop(begin, begin.Add(d), 0, func() error { return step(i) }) })
 	}
 	wait.Wait()
 	return json.NewEncoder(os.Stdout).Encode(merge(results, d))
