@@ -81,8 +81,9 @@ func serve(ctx context.Context, c *config.Config, logs *logSink) error {
 	hangups := make(chan os.Signal, 1) // caught from the start: a hangup asks to reload the keys and never ends the process
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
-	// Who waits for the disk keeps a thread for a while, which on a machine with one processor must not be the last.
-	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
+	// Who waits for the disk keeps a thread for a while, which on a machine with one processor must not be the last, and
+	// hashes, where more are allowed than there are processors, must not have them all.
+	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), c.HashConcurrency) + 1)
 	ballast := make([]byte, heapFloor)
 	defer runtime.KeepAlive(ballast)
 	s, err := openServices(c, logs, store.Open)

@@ -169,6 +169,25 @@ func TestPlacesAreBounded(t *testing.T) {
 	})
 }
 
+// Nothing was done for a client that leaves before it has a place, so what it asked must not be charged to it.
+func TestClientThatLeavesBeforeItHasAPlaceIsTurnedAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := NewHasher(1)
+		for range cap(h.places) {
+			h.places <- struct{}{}
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := h.Admit(ctx); !errors.Is(err, ErrBusy) || errors.Is(err, context.Canceled) {
+			t.Errorf("Admit gives %v, want ErrBusy", err)
+		}
+		if n := len(h.places); n != cap(h.places) {
+			t.Errorf("%d places are taken, want %d", n, cap(h.places))
+		}
+		time.Sleep(calm) // until the reserve is gone
+	})
+}
+
 // The reserve is there while somebody waits, once, and gone when nobody has waited for a second.
 func TestReserveIsThereWhileSomebodyWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

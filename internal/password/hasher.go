@@ -39,14 +39,16 @@ func NewHasher(concurrency int) *Hasher {
 }
 
 // Admit takes one of as many places as hashes are under way and 64 more, for a caller that has other work to do before its
-// hash. If none becomes free within 2 s, it fails with ErrBusy: then that work would have been in vain. leave gives the
-// place back.
+// hash. If none becomes free within 2 s, or before the context ends, it fails with ErrBusy: then that work would have been in
+// vain. leave gives the place back.
+//
+// A client that leaves before it has a place has had nothing, so that is ErrBusy, too: it must not count as a guess.
 //
 // Whoever cannot be served is told so after the wait and not at once: many who are turned away at once come back at once,
 // and a thousand of them would ask more of the server by that than all others do.
 func (h *Hasher) Admit(ctx context.Context) (leave func(), err error) {
-	if err := h.enter(ctx, h.places); err != nil {
-		return nil, err
+	if h.enter(ctx, h.places) != nil {
+		return nil, ErrBusy
 	}
 	return func() { <-h.places }, nil
 }
