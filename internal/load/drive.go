@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -20,7 +21,7 @@ type result struct {
 }
 
 // drive has each client take its steps, one after the other, for so long. What the process used meanwhile is part of the result.
-func drive(p *process, clients []*client, during time.Duration, step func(*client) error) (result, error) {
+func drive(ctx context.Context, p *process, clients []*client, during time.Duration, step func(*client) error) (result, error) {
 	var wait sync.WaitGroup
 	results := make([]result, len(clients))
 	begin := time.Now().Add(warmUp)
@@ -30,27 +31,42 @@ func drive(p *process, clients []*client, during time.Duration, step func(*clien
 		wait.Go(func() { profileErr = p.profile(begin, during) })
 	}
 	for i, c := range clients {
-		wait.Go(func() { results[i] = loop(begin, end, c.pause, func() error { return step(c) }) })
+		wait.Go(func() { results[i] = loop(ctx, begin, end, c.pause, func() error { return step(c) }) })
 	}
-	time.Sleep(time.Until(begin))
-	before, err := p.usage()
-	if err != nil {
-		return result{}, err
-	}
-	time.Sleep(time.Until(end))
-	after, err := p.usage()
+	used, err := usedBetween(ctx, p.command.Process.Pid, begin, end)
 	wait.Wait()
 	all := merge(results, during)
-	all.usage = usage{CPU: after.CPU - before.CPU, Memory: after.Memory, Peak: after.Peak}
-	return all, errors.Join(err, profileErr)
+	all.usage = used
+	return all, errors.Join(ctx.Err(), err, profileErr)
 }
 
-// loop takes steps until the end, with a pause after each, and reports on those that ended after the beginning.
-func loop(begin, end time.Time, pause time.Duration, step func() error) result {
+// usedBetween returns what a process used of the processor between two times, and its memory then.
+func usedBetween(ctx context.Context, pid int, begin, end time.Time) (usage, error) {
+	until(ctx, begin)
+	before, err := usageOf(pid)
+	if err != nil {
+		return usage{}, err
+	}
+	until(ctx, end)
+	after, err := usageOf(pid)
+	after.CPU -= before.CPU
+	return after, err
+}
+
+// until sleeps, unless the user wants an end.
+func until(ctx context.Context, t time.Time) {
+	select {
+	case <-time.After(time.Until(t)):
+	case <-ctx.Done():
+	}
+}
+
+// loop takes steps until the end, with a pause after each, and reports on those that ended between the beginning and the end.
+func loop(ctx context.Context, begin, end time.Time, pause time.Duration, step func() error) result {
 	r := result{Failures: map[string]int{}}
 	for {
 		started := time.Now()
-		if started.After(end) {
+		if started.After(end) || ctx.Err() != nil {
 			return r
 		}
 		err := step()

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http"
 	"os"
+	"runtime"
 	"strconv"
 	"sync"
 	"time"
@@ -22,6 +23,9 @@ import (
 
 // runLimit is the limit that the arguments name. Those that serve end by a signal, the others print what they came to.
 func runLimit(ctx context.Context, arguments []string) error {
+	// As the server has it: the limit must not lose time by collecting garbage more often.
+	ballast := make([]byte, 32<<20)
+	defer runtime.KeepAlive(ballast)
 	var name, place, size, during string
 	for i, into := range []*string{&name, &place, &size, &during} {
 		if i < len(arguments) {
@@ -36,7 +40,7 @@ func runLimit(ctx context.Context, arguments []string) error {
 	case "chi+jwt+pair":
 		return serveRefresh(ctx, place, size, during)
 	case "argon2id":
-		return printLoop(size, during, func(int) error {
+		return printLoop(ctx, size, during, func(int) error {
 			argon2.IDKey([]byte(password), make([]byte, 16), 2, 19*1024, 1, 32)
 			return nil
 		})
@@ -49,13 +53,13 @@ func runLimit(ctx context.Context, arguments []string) error {
 		if err != nil {
 			return err
 		}
-		return printLoop(size, during, func(i int) error { return pair.step(ctx, i) })
+		return printLoop(ctx, size, during, func(i int) error { return pair.step(ctx, i) })
 	}
 	return errors.New("no such limit")
 }
 
 // printLoop has so many callers take steps for so long, and prints the result.
-func printLoop(callers, during string, step func(caller int) error) error {
+func printLoop(ctx context.Context, callers, during string, step func(caller int) error) error {
 	n, err := strconv.Atoi(callers)
 	if err != nil {
 		return err
@@ -68,10 +72,16 @@ func printLoop(callers, during string, step func(caller int) error) error {
 	begin := time.Now().Add(warmUp)
 	var wait sync.WaitGroup
 	for i := range results {
-		wait.Go(func() { results[i] = loop(begin, begin.Add(d), 0, func() error { return step(i) }) })
+		wait.Go(func() { results[i] = loop(ctx, begin, begin.Add(d), 0, func() error { return step(i) }) })
 	}
+	used, err := usedBetween(ctx, os.Getpid(), begin, begin.Add(d))
 	wait.Wait()
-	return json.NewEncoder(os.Stdout).Encode(merge(results, d))
+	if err != nil {
+		return err
+	}
+	all := merge(results, d)
+	all.usage = used
+	return json.NewEncoder(os.Stdout).Encode(all)
 }
 
 type answer struct {

@@ -2,12 +2,17 @@
 // two measurements taken back to back, of the server and of a program that does only what the call cannot do without: the
 // speed of a disk or a shared processor differs from one hour to the next, the ratio does not.
 //
+// Each client waits for its answer before it asks again (a closed loop). So times are those of that many clients who take
+// turns, not of users who come whether or not the server keeps up: while it stands still, nobody asks, and its p99 looks
+// better than theirs would. A call that is under way at the end is not counted. It needs Linux, for its /proc.
+//
 //	go run ./internal/load -server bin/latchkey
 package main
 
 import (
 	"cmp"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"maps"
@@ -27,7 +32,9 @@ func main() {
 	} else {
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 		defer stop()
-		err = run(ctx)
+		if err = run(ctx); err != nil && ctx.Err() != nil {
+			err = errors.New("interrupted")
+		}
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "load:", err)
@@ -61,6 +68,9 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if b.during <= 0 || b.rounds < 1 || flag.NArg() > 0 {
+		return errors.New("-for and -rounds must be above zero, and there are no arguments: see -h")
+	}
 	if b.folder = folder; folder == "" {
 		if b.folder, err = os.MkdirTemp("", "latchkey-load-"); err != nil {
 			return err
@@ -78,14 +88,18 @@ func run(ctx context.Context) error {
 		}
 	}
 	pin(ctx)
+	if !pinned {
+		fmt.Fprintln(os.Stderr, "load: without taskset and a second processor the load takes time from what it measures")
+	}
 	b.report = newReport(os.Stdout)
 	if soak > 0 {
 		return b.soak(ctx, soak)
 	}
-	for _, m := range b.measurements() {
-		if !chosen.MatchString(m.name) {
-			continue
-		}
+	measurements := slices.DeleteFunc(b.measurements(), func(m measurement) bool { return !chosen.MatchString(m.name) })
+	if len(measurements) == 0 {
+		return fmt.Errorf("no measurement matches %q", only)
+	}
+	for _, m := range measurements {
 		if err := m.run(ctx); err != nil {
 			return fmt.Errorf("%s: %w", m.name, err)
 		}

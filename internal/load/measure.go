@@ -60,9 +60,7 @@ func (b *bench) loopLimit(ctx context.Context, on cores, arguments ...string) si
 			return result{}, err
 		}
 		var r result
-		err = json.Unmarshal(out, &r)
-		r.CPU = c.ProcessState.UserTime() + c.ProcessState.SystemTime()
-		return r, err
+		return r, json.Unmarshal(out, &r)
 	}
 }
 
@@ -88,7 +86,7 @@ func (b *bench) start(ctx context.Context) error {
 			return err
 		}
 		time.Sleep(warmUp)
-		u, err := p.usage()
+		u, err := usageOf(p.command.Process.Pid)
 		if err = errors.Join(err, p.stop()); err != nil {
 			return err
 		}
@@ -108,8 +106,8 @@ func (b *bench) hot(name, path string, who func(int) string, step func(*client) 
 			return b.beside(ctx, func(l *process) error {
 				bare := at(l.address, clients)
 				return b.compare(comparison{name: "GET " + path + ", token seen before", limit: "chi + encoding/json", clients: few, target: 0.7},
-					func(during time.Duration) (result, error) { return drive(p, clients, during, step) },
-					func(during time.Duration) (result, error) { return drive(l, bare, during, step) })
+					func(during time.Duration) (result, error) { return drive(ctx, p, clients, during, step) },
+					func(during time.Duration) (result, error) { return drive(ctx, l, bare, during, step) })
 			}, "chi")
 		})
 	}
@@ -131,7 +129,7 @@ func (b *bench) firstSight(ctx context.Context) error {
 					return result{}, err
 				}
 				var next atomic.Int64
-				r, err := drive(p, clients, during, func(c *client) error {
+				r, err := drive(ctx, p, clients, during, func(c *client) error {
 					n := int(next.Add(1))
 					if n >= len(fresh) {
 						return errors.New("ran out of tokens")
@@ -155,14 +153,14 @@ func (b *bench) refresh(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		chain := func(during time.Duration) (result, error) { return drive(p, clients, during, (*client).renew) }
+		chain := func(during time.Duration) (result, error) { return drive(ctx, p, clients, during, (*client).renew) }
 		bare := make([]*client, many)
 		err = b.beside(ctx, func(l *process) error {
 			for i := range bare {
 				bare[i] = &client{address: l.address, refresh: fmt.Sprint(i)}
 			}
 			return b.compare(comparison{name: "POST /api/user/refresh, SQLite", limit: "chi + the pair through GORM, grouped + golang-jwt ES256", clients: many, target: 0.75},
-				chain, func(during time.Duration) (result, error) { return drive(l, bare, during, (*client).renew) })
+				chain, func(during time.Duration) (result, error) { return drive(ctx, l, bare, during, (*client).renew) })
 		}, "chi+jwt+pair", "sqlite:"+filepath.Join(b.folder, "handler.db"), s.keys())
 		if err != nil {
 			return err
@@ -173,7 +171,7 @@ func (b *bench) refresh(ctx context.Context) error {
 			return err
 		}
 		return b.report.alone(comparison{name: "POST refresh, then the first call with its token", clients: many}, func() (result, error) {
-			return drive(p, clients, b.during, func(c *client) error {
+			return drive(ctx, p, clients, b.during, func(c *client) error {
 				if err := c.renew(); err != nil {
 					return err
 				}
@@ -191,7 +189,7 @@ func (b *bench) sqlServer(ctx context.Context) error {
 			return err
 		}
 		return b.compare(comparison{name: "POST /api/user/refresh, SQL Server", limit: "the pair through GORM, without HTTP and signature", clients: few, target: 0.75},
-			func(during time.Duration) (result, error) { return drive(p, clients, during, (*client).renew) },
+			func(during time.Duration) (result, error) { return drive(ctx, p, clients, during, (*client).renew) },
 			b.loopLimit(ctx, oneCore, "pair", b.database, fmt.Sprint(few)))
 	})
 }
@@ -208,7 +206,7 @@ func (b *bench) growth(ctx context.Context) error {
 			}
 			at := func(s *site, p *process) (side, error) {
 				clients, err := s.signedIn(few, admin)
-				return func(during time.Duration) (result, error) { return drive(p, clients, during, (*client).renew) }, err
+				return func(during time.Duration) (result, error) { return drive(ctx, p, clients, during, (*client).renew) }, err
 			}
 			before, err := at(small, p)
 			if err != nil {
@@ -240,7 +238,7 @@ func (b *bench) memory(ctx context.Context) error {
 			clients[i] = newClient(s.address, "")
 		}
 		for next.Load() < live {
-			r, err := drive(p, clients, b.during, func(c *client) error {
+			r, err := drive(ctx, p, clients, b.during, func(c *client) error {
 				c.access = tokens[int(next.Add(1)-1)%live]
 				return c.me()
 			})
@@ -264,7 +262,7 @@ func (b *bench) login(ctx context.Context) error {
 			clients[i] = newClient(s.address, user(i))
 		}
 		return b.compare(comparison{name: "POST /api/user/login", limit: "argon2id", clients: few, target: 0.95},
-			func(during time.Duration) (result, error) { return drive(p, clients, during, (*client).login) },
+			func(during time.Duration) (result, error) { return drive(ctx, p, clients, during, (*client).login) },
 			b.loopLimit(ctx, allCores, "argon2id", "", "2"))
 	})
 }
@@ -279,7 +277,7 @@ func (b *bench) register(ctx context.Context) error {
 		var names atomic.Int64
 		return b.compare(comparison{name: "POST /api/user/register", limit: "argon2id", clients: few},
 			func(during time.Duration) (result, error) {
-				return drive(p, clients, during, func(c *client) error {
+				return drive(ctx, p, clients, during, func(c *client) error {
 					c.name = fmt.Sprintf("newcomer-%d", names.Add(1))
 					return c.register()
 				})
@@ -307,7 +305,7 @@ func (b *bench) mix(ctx context.Context) error {
 			return err
 		}
 		return b.report.alone(comparison{name: "95 % me, 5 % refresh, 0.1 % login", clients: many},
-			func() (result, error) { return drive(p, clients, b.during, visit) })
+			func() (result, error) { return drive(ctx, p, clients, b.during, visit) })
 	})
 }
 
@@ -326,7 +324,7 @@ func (b *bench) storm(ctx context.Context) error {
 			name string
 			step func(*client) error
 		}{{"GET /api/user/protected", (*client).protected}, {"POST /api/user/refresh", (*client).renew}} {
-			before, err := drive(p, clients, b.during, call.step)
+			before, err := drive(ctx, p, clients, b.during, call.step)
 			if err != nil {
 				return err
 			}
@@ -334,10 +332,10 @@ func (b *bench) storm(ctx context.Context) error {
 			var stormErr error
 			var wait sync.WaitGroup
 			wait.Go(func() {
-				logins, stormErr = drive(p, stormers, b.during+2*warmUp, (*client).login)
+				logins, stormErr = drive(ctx, p, stormers, b.during+2*warmUp, (*client).login)
 			})
 			time.Sleep(warmUp)
-			during, err = drive(p, clients, b.during, call.step)
+			during, err = drive(ctx, p, clients, b.during, call.step)
 			wait.Wait()
 			if err = errors.Join(err, stormErr); err != nil {
 				return err
@@ -361,7 +359,7 @@ func (b *bench) soak(ctx context.Context, during time.Duration) error {
 			c.pause = 20 * time.Millisecond // what matters is how much there was, and others may want the machine
 		}
 		for past := time.Duration(0); past < during; past += time.Minute {
-			r, err := drive(p, clients, time.Minute, visit)
+			r, err := drive(ctx, p, clients, time.Minute, visit)
 			if err != nil {
 				return err
 			}

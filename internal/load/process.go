@@ -79,7 +79,7 @@ func start(ctx context.Context, on cores, log *os.File, settings []string, addre
 	for time.Since(began) < patience {
 		select {
 		case err := <-p.ended:
-			return nil, fmt.Errorf("%s ended, its log is %s: %w", arguments[0], log.Name(), err)
+			return nil, fmt.Errorf("%s ended: %w\n%s", arguments[0], err, lastOf(log))
 		default:
 		}
 		if answers(ctx, "http://"+address+path) {
@@ -88,7 +88,16 @@ func start(ctx context.Context, on cores, log *os.File, settings []string, addre
 		}
 		time.Sleep(time.Millisecond)
 	}
-	return nil, errors.Join(fmt.Errorf("%s does not answer, its log is %s", arguments[0], log.Name()), p.stop())
+	return nil, errors.Join(fmt.Errorf("%s does not answer\n%s", arguments[0], lastOf(log)), p.stop())
+}
+
+// lastOf returns the end of a log: its folder is gone when the error is read.
+func lastOf(log *os.File) string {
+	text, err := os.ReadFile(log.Name())
+	if err != nil { // of a limit: that writes to the terminal
+		return ""
+	}
+	return string(text[max(0, len(text)-2000):])
 }
 
 func answers(ctx context.Context, url string) bool {
@@ -133,8 +142,8 @@ func (p *process) stop() error {
 	return <-p.ended
 }
 
-func (p *process) usage() (usage, error) {
-	proc, err := procfs.NewProc(p.command.Process.Pid)
+func usageOf(pid int) (usage, error) {
+	proc, err := procfs.NewProc(pid)
 	if err != nil {
 		return usage{}, err
 	}
