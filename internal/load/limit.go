@@ -7,7 +7,6 @@ import (
 	"errors"
 	"net/http"
 	"os"
-	"runtime"
 	"strconv"
 	"sync"
 	"time"
@@ -23,9 +22,6 @@ import (
 
 // runLimit is the limit that the arguments name. Those that serve end by a signal, the others print what they came to.
 func runLimit(ctx context.Context, arguments []string) error {
-	// As the server has it: the limit must not lose time by collecting garbage more often.
-	ballast := make([]byte, 32<<20)
-	defer runtime.KeepAlive(ballast)
 	var name, place, size, during string
 	for i, into := range []*string{&name, &place, &size, &during} {
 		if i < len(arguments) {
