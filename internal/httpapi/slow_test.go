@@ -160,6 +160,12 @@ func TestLogTellsThatTheClientLeft(t *testing.T) {
 	if strings.Contains(f.logs.String(), `"client_left"`) {
 		t.Error("a client that waits is said to have left")
 	}
+	late, done := context.WithDeadline(t.Context(), time.Now())
+	defer done()
+	f.Config.Handler.ServeHTTP(httptest.NewRecorder(), f.request(t, http.MethodGet, "/livez", "").WithContext(late))
+	if strings.Contains(f.logs.String(), `"client_left"`) {
+		t.Error("a client is said to have left when the server is too slow")
+	}
 	gone, leave := context.WithCancel(t.Context())
 	leave()
 	r := f.request(t, http.MethodPost, "/api/user/login", credentialsOf("alice", goodPassword)).WithContext(gone)
