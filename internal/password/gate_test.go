@@ -43,9 +43,36 @@ func TestWaitInVainIsBounded(t *testing.T) {
 	})
 }
 
+func TestCrowdIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := occupied(1)
+		done := make(chan error, 1000)
+		for range cap(done) {
+			go func() { done <- h.VerifyNone(t.Context(), "correct horse") }()
+		}
+		synctest.Wait()
+		if n := len(done); n != 0 {
+			t.Fatalf("%d of 1,000 do not wait", n)
+		}
+		began := time.Now()
+		if err := h.VerifyNone(t.Context(), "correct horse"); !errors.Is(err, ErrBusy) || time.Since(began) != 0 {
+			t.Errorf("the next one gets %v after %v, want ErrBusy at once", err, time.Since(began))
+		}
+		for range cap(done) {
+			if err := <-done; !errors.Is(err, ErrBusy) {
+				t.Errorf("one that waited in vain gets %v", err)
+			}
+		}
+		wantIdle(t, h, 1)
+	})
+}
+
 // wantIdle checks that nobody waits, and that every slot but those taken can be had.
 func wantIdle(t *testing.T, h *Hasher, taken int) {
 	t.Helper()
+	if n := h.waiting.Load(); n != 0 {
+		t.Errorf("%d calls count as waiting, want none", n)
+	}
 	if n := len(h.slots); n != taken {
 		t.Errorf("%d slots are taken, want %d", n, taken)
 	}

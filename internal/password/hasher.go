@@ -8,12 +8,15 @@ package password
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 )
 
 const (
 	// maxWaiting is how many sign-ins, beyond those whose hash is under way, have begun to cost more than their own wait.
 	maxWaiting = 64
+	// maxCrowd is how many wait at all: each takes some 20 KiB of memory.
+	maxCrowd = 1000
 	// maxWait is how long somebody waits to begin, and after that for the hash.
 	maxWait = 2 * time.Second
 )
@@ -26,11 +29,13 @@ var ErrBusy = errors.New("password: too many hashes under way")
 type Hasher struct {
 	slots   chan struct{}
 	places  chan struct{}
+	waiting atomic.Int64
 	reserve reserve
 	dummy   string
 }
 
-// NewHasher makes a Hasher that runs up to concurrency hashes at once, 19 MiB of memory each. Others wait, for up to 2 s.
+// NewHasher makes a Hasher that runs up to concurrency hashes at once, 19 MiB of memory each. Up to
+// 1,000 others wait, for up to 2 s.
 func NewHasher(concurrency int) *Hasher {
 	return &Hasher{
 		slots: make(chan struct{}, concurrency), places: make(chan struct{}, concurrency+maxWaiting),
@@ -39,7 +44,7 @@ func NewHasher(concurrency int) *Hasher {
 }
 
 // Admit takes one of as many places as hashes are under way and 64 more, for a caller that has other work to do before its
-// hash. If none becomes free within 2 s, or before the context ends, it fails with ErrBusy: then that work would have been in
+// hash. If none becomes free within 2 s, or before the context ends, or 1,000 wait already, it fails with ErrBusy: then that work would have been in
 // vain. leave gives the place back.
 //
 // A client that leaves before it has a place has had nothing, so that is ErrBusy, too: it must not count as a guess.
@@ -103,13 +108,18 @@ func (h *Hasher) VerifyNone(ctx context.Context, password string) error {
 	return err
 }
 
-// enter waits for room, for up to maxWait.
+// enter waits for room, for up to maxWait, unless there is a crowd already.
 func (h *Hasher) enter(ctx context.Context, room chan<- struct{}) error {
 	select {
 	case room <- struct{}{}:
 		return nil
 	default:
 	}
+	if h.waiting.Add(1) > maxCrowd {
+		h.waiting.Add(-1)
+		return ErrBusy
+	}
+	defer h.waiting.Add(-1)
 	h.reserve.call()
 	timer := time.NewTimer(maxWait)
 	defer timer.Stop()
