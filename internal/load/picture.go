@@ -16,13 +16,13 @@ type bar struct {
 
 // picture writes bars as SVG, which a browser shows beside the tables.
 func picture(folder, name, title string, bars []bar) error {
-	const left, width, height = 470, 330, 26
+	const left, width, height = 640, 330, 26
 	longest := 0.0
 	for _, b := range bars {
 		longest = max(longest, b.value, b.target)
 	}
 	var s strings.Builder
-	fmt.Fprintf(&s, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 960 %d" font-family="sans-serif" font-size="13">
+	fmt.Fprintf(&s, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1130 %d" font-family="sans-serif" font-size="13">
 <rect width="100%%" height="100%%" fill="#fff"/><text x="10" y="22" font-weight="bold">%s</text>
 `, height*(len(bars)+2), html.EscapeString(title))
 	for i, b := range bars {
