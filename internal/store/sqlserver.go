@@ -3,10 +3,8 @@ package store
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
-	"net"
 	"time"
 
 	"github.com/golang-sql/civil"
@@ -62,141 +60,11 @@ func openSQLServer(url string) (*Store, error) {
 func (s *Store) openSQLServerPool(name string, parsed msdsn.Config, size int, silence time.Duration) (pool, error) {
 	parsed.ConnTimeout = 0              // see line
 	parsed.Encoding.Timezone = time.UTC // a DATETIME2 has no zone, and the URL's parameter must not give it one
-	c := mssql.NewConnectorConfig(parsed)
-	c.Dialer = dialer{net.Dialer{KeepAlive: parsed.KeepAlive}, silence}
-	// A pooled connection keeps the level that its last transaction asked for: begin each use with the same one. This also
-	// finds out, before there is anything to lose, that the server has closed a connection: another one is taken then.
-	c.SessionInitSQL = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"
-	connections := sql.OpenDB(newConnector(c))
+	connections := sql.OpenDB(newConnector(parsed, silence))
 	connections.SetConnMaxLifetime(sqlServerLifetime)
 	return s.newPool(name, func(c gorm.ConnPool) gorm.Dialector {
 		return sqlServerDialector{sqlserver.Dialector{Config: &sqlserver.Config{Conn: c}}}
 	}, connections, size)
-}
-
-// connector lets nobody wait for a connection longer than they have time: the driver looks up the host's name and begins
-// to sign in without asking the context. A connection that is there when whoever asked for it has left goes to the next
-// one. Otherwise a server that takes long to let somebody in, as one that has just taken over from another does, would be
-// asked again and again, and nobody would ever get in.
-type connector struct {
-	*mssql.Connector
-	dialing chan struct{}
-	made    chan driver.Conn
-	closed  chan struct{}
-}
-
-const (
-	// maxDialing is how many connections of a pool are made at once: many at a time take a server longer than few in turn.
-	maxDialing = 4
-	// spareTime is how long a connection that nobody has used waits for somebody.
-	spareTime = 10 * time.Second
-)
-
-func newConnector(c *mssql.Connector) connector {
-	return connector{c, make(chan struct{}, maxDialing), make(chan driver.Conn), make(chan struct{})}
-}
-
-// Connect makes a connection, or takes one that is left over.
-func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
-	if conn := c.spare(ctx); conn != nil {
-		return conn, nil
-	}
-	ended, dialing := make(chan error, 1), c.dialing
-	for {
-		select {
-		case conn := <-c.made:
-			return conn, nil
-		case dialing <- struct{}{}:
-			dialing = nil
-			go c.dial(context.WithoutCancel(ctx), ended)
-		case err := <-ended:
-			if err != nil {
-				return nil, err
-			}
-			dialing = c.dialing // somebody else has taken what was made
-		case <-ctx.Done():
-			return nil, fmt.Errorf("connect to SQL Server: %w", ctx.Err())
-		}
-	}
-}
-
-// spare returns a connection that is left over, or nil. Those that the server has closed in the meantime are thrown away.
-func (c connector) spare(ctx context.Context) driver.Conn {
-	for {
-		select {
-		case conn := <-c.made:
-			if r, ok := conn.(driver.SessionResetter); ok && r.ResetSession(ctx) == nil {
-				return conn
-			}
-			_ = conn.Close()
-		default:
-			return nil
-		}
-	}
-}
-
-// dial makes a connection for whoever comes first, and tells when somebody has taken it, or that there is none.
-func (c connector) dial(ctx context.Context, ended chan<- error) {
-	ctx, cancel := context.WithTimeout(ctx, statementTime)
-	context.AfterFunc(ctx, func() { <-c.dialing }) // also where the driver does not come back
-	conn, err := c.Connector.Connect(ctx)
-	cancel()
-	if err != nil {
-		ended <- err
-		return
-	}
-	select {
-	case c.made <- conn:
-		ended <- nil
-		return
-	case <-time.After(spareTime):
-	case <-c.closed:
-	}
-	_ = conn.Close() // nobody has used it
-}
-
-// Close is called when the pool is closed.
-func (c connector) Close() error {
-	close(c.closed)
-	return nil
-}
-
-// dialer makes lines.
-type dialer struct {
-	net.Dialer
-	silence time.Duration
-}
-
-// DialContext connects to the server.
-func (d dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	conn, err := d.Dialer.DialContext(ctx, network, address)
-	if err != nil || d.silence == 0 {
-		return conn, err
-	}
-	return line{conn, d.silence}, nil
-}
-
-// line breaks where the server is silent for too long. The driver's own "connection timeout" counts anew when it asks the
-// server to stop a statement, which would double the wait.
-type line struct {
-	net.Conn
-	silence time.Duration
-}
-
-// Read waits for the server.
-func (l line) Read(b []byte) (int, error) {
-	if err := l.SetReadDeadline(time.Now().Add(l.silence)); err != nil {
-		return 0, err
-	}
-	return l.Conn.Read(b)
-}
-
-// Write waits for room in the network.
-func (l line) Write(b []byte) (int, error) {
-	if err := l.SetWriteDeadline(time.Now().Add(l.silence)); err != nil {
-		return 0, err
-	}
-	return l.Conn.Write(b)
 }
 
 // sqlServerDialector is GORM's dialect, with times as DATETIME2 in UTC, as the columns have them. The driver would send a

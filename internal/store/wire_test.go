@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -30,6 +29,9 @@ const (
 // wireStatement is a statement as the driver sent it, with the types that it declared for its parameters.
 type wireStatement struct{ text, declarations string }
 
+// ping is the question whether a connection is still there.
+const ping = "select 1;"
+
 // wire is what the driver takes for a server: it lets everybody in, answers every statement with no row, and keeps what
 // was declared. So what is tested is the driver's own bytes, and no server is needed for it.
 type wire struct {
@@ -39,6 +41,7 @@ type wire struct {
 	mu         sync.Mutex
 	statements []wireStatement
 	faults     []error
+	conns      []net.Conn
 }
 
 // openWire opens a store whose statements all go to a wire.
@@ -61,6 +64,9 @@ func (w *wire) open(t *testing.T) *store.Store {
 			if err != nil {
 				return // the test has ended
 			}
+			w.mu.Lock()
+			w.conns = append(w.conns, conn)
+			w.mu.Unlock()
 			go w.serve(conn)
 		}
 	}()
@@ -75,7 +81,7 @@ func (w *wire) take(t *testing.T) []wireStatement {
 	if err := errors.Join(w.faults...); err != nil {
 		t.Fatal(err)
 	}
-	taken := slices.DeleteFunc(w.statements, func(s wireStatement) bool { return strings.HasPrefix(s.text, "SET ") }) // the driver's
+	taken := slices.DeleteFunc(w.statements, func(s wireStatement) bool { return s.text == ping }) // of a connection
 	w.statements = nil
 	return taken
 }
