@@ -65,8 +65,12 @@ func printLoop(ctx context.Context, callers, during string, step func(caller int
 		return err
 	}
 	results := make([]result, n)
-	begin := time.Now().Add(warmUp)
 	var wait sync.WaitGroup
+	for i := range n { // a connection for each, before anything counts
+		wait.Go(func() { _ = step(i) }) // what fails here fails again
+	}
+	wait.Wait()
+	begin := time.Now().Add(warmUp)
 	for i := range results {
 		wait.Go(func() { results[i] = loop(ctx, begin, begin.Add(d), 0, func() error { return step(i) }) })
 	}
