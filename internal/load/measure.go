@@ -190,7 +190,7 @@ func (b *bench) sqlServer(ctx context.Context) error {
 		}
 		// Connections are made before anything counts, few at a time: the first statements of one may be dear to a server.
 		for n := range clients {
-			if _, err := drive(p, clients[:n+1], time.Second, (*client).renew); err != nil {
+			if _, err := drive(ctx, p, clients[:n+1], time.Second, (*client).renew); err != nil {
 				return err
 			}
 		}
