@@ -11,8 +11,9 @@ import (
 	"latchkey/internal/audit"
 )
 
-// auditBatch is how many events one statement adds: SQL Server takes 2,100 parameters, and an event has nine.
-const auditBatch = 200
+// auditBatch is how many events one statement adds to SQL Server: its plan takes the longer to make for each value, the more of
+// them there are, and an event has nine. On SQLite a statement is a commit, which has to reach the disk.
+const auditBatch, auditBatchOfFile = 25, 200
 
 // auditRow is an audit.Event as it is stored.
 type auditRow struct {
@@ -27,11 +28,15 @@ type auditRow struct {
 // TableName is the table that GORM uses.
 func (auditRow) TableName() string { return "audit_events" }
 
-// AppendAuditEvents adds events, each batch of 200 in one statement. Events that are there already are no error: an
+// AppendAuditEvents adds events, a batch in each statement. Events that are there already are no error: an
 // answer was lost, and the writer comes again with the same batch.
 func (s *Store) AppendAuditEvents(ctx context.Context, events []audit.Event) error {
+	size := auditBatch
+	if s.isFile {
+		size = auditBatchOfFile
+	}
 	for len(events) > 0 {
-		n := min(len(events), auditBatch)
+		n := min(len(events), size)
 		rows := make([]auditRow, n)
 		for i, e := range events[:n] {
 			rows[i] = auditRow{
