@@ -37,7 +37,7 @@ func TestHotCallCostsNoStatementAndFewAllocations(t *testing.T) {
 
 // A refresh is one read and one conditional write, which package session counts.
 func TestRefreshCostsFewAllocations(t *testing.T) {
-	f := newFixture(t, "LATCHKEY_REFRESH_GRACE=0s")
+	f := newFixture(t, "LATCHKEY_REFRESH_GRACE=0s", "LATCHKEY_DATABASE_URL=sqlite:"+filepath.Join(t.TempDir(), "latchkey.db")) // drivers differ
 	f.signUp(t, "alice")
 	h, r := quiet(f), httptest.NewRequest(http.MethodPost, "/api/user/refresh", http.NoBody)
 	r.Header.Set("Cookie", f.cookieOf(f.signIn(t, "alice").refresh)[1])
