@@ -67,9 +67,7 @@ func (s *Service) End(ctx context.Context, p Principal, id uuid.UUID) error {
 // EndOthers ends every session of the principal but the one that asks.
 func (s *Service) EndOthers(ctx context.Context, p Principal) error {
 	n, err := s.store.RevokeUserSessions(ctx, p.UserID, p.SessionID, ReasonEnded, s.now())
-	if n > 0 || err != nil { // an error may hide that they ended
-		s.Changed(ctx, p.UserID, n, ReasonEnded)
-	}
+	s.Changed(ctx, p.UserID, n, ReasonEnded) // an error may hide that they ended, and another server may have ended them before
 	return err
 }
 
