@@ -77,13 +77,9 @@ func ms(d time.Duration) string { return fmt.Sprintf("%.3g", float64(d.Nanosecon
 func mib(bytes uint64) string { return fmt.Sprintf("%.0f", float64(bytes)/(1<<20)) }
 
 // alone reports what has no limit beside it.
-func (r *report) alone(c comparison, measure func() (result, error)) error {
-	m, err := measure()
-	if err != nil {
-		return err
-	}
+func (r *report) alone(name string, clients int, m result) error {
 	return r.row("| what | clients | /s | p50 / p99 ms | CPU µs | errors | memory MiB, now / most |", 7, "| %s | %d | %.0f | %s | %d | %s | %s / %s |",
-		c.name, c.clients, m.rate(), times(m), m.cost().Microseconds(), m.failures(), mib(m.Memory), mib(m.Peak))
+		name, clients, m.rate(), times(m), m.cost().Microseconds(), m.failures(), mib(m.Memory), mib(m.Peak))
 }
 
 // started is a start: the time to the first answer, and the memory then.
